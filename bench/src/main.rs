@@ -1,0 +1,125 @@
+//! `cargo xtask bench record`: what the record costs, each figure against a floor that is measured in
+//! the same run at the same concurrency.
+//!
+//! A figure is one line on stdout, `ratio NAME VALUE target >=0.6`; the raw numbers stand before it as
+//! comments (`# ...`). Progress goes to stderr. The process ends with success whether or not a target
+//! is met: a benchmark reports, it does not judge.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "figures are this program's data")]
+
+mod create;
+mod fill;
+mod http;
+mod ignore;
+mod lab;
+mod latency;
+mod load;
+mod reads;
+mod report;
+mod scale;
+mod sweep;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use lab::Lab;
+use scale::Scale;
+
+#[derive(Parser)]
+#[command(about = "Benchmarks of Pointsman")]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// The record: reads, batches, latency at scale, the ignore policy
+    Record(Record),
+    /// A host as a process of its own, which is what the others measure
+    #[command(name = "__serve", hide = true)]
+    Serve {
+        data_dir: PathBuf,
+        database_url: String,
+    },
+}
+
+#[derive(clap::Args)]
+struct Record {
+    /// How much of everything; `small` is a smoke run of seconds
+    #[arg(long, value_enum, default_value_t = Size::Full)]
+    scale: Size,
+    /// Only these parts [default: all]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Where the throwaway databases go, some 10 GB [default: the system's folder for such]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Size {
+    Small,
+    Full,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Filtered reads against pgbench
+    Reads,
+    /// A batch of new versions against one SQL statement
+    Create,
+    /// The ignore plugin against the same code run natively
+    Ignore,
+    /// Latency of pages and patterns at scale, and what a new pattern re-decides
+    Scale,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().what {
+        What::Record(args) => record(&args),
+        What::Serve { data_dir, database_url } => lab::serve(data_dir, database_url),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thread for everything here: the machine's cores are for what is measured.
+#[tokio::main(flavor = "current_thread")]
+async fn record(args: &Record) -> anyhow::Result<()> {
+    let scale = match args.scale {
+        Size::Small => Scale::small(),
+        Size::Full => Scale::full(),
+    };
+    let wants = |part| args.only.is_empty() || args.only.contains(&part);
+    report::machine(&scale)?;
+    if wants(Part::Ignore) {
+        ignore::run(&scale).await?;
+    }
+    if ![Part::Reads, Part::Create, Part::Scale].into_iter().any(wants) {
+        return Ok(());
+    }
+    let lab = Lab::start(args.dir.as_deref()).await?;
+    let measured = async {
+        if wants(Part::Reads) {
+            reads::run(&lab, &scale).await?;
+        }
+        if wants(Part::Create) {
+            create::run(&lab, &scale).await?;
+        }
+        if wants(Part::Scale) {
+            latency::run(&lab, &scale).await?;
+        }
+        anyhow::Ok(())
+    }
+    .await;
+    // Stopped in any case, so that nothing is left running.
+    lab.stop().await?;
+    measured
+}

@@ -1,0 +1,164 @@
+//! Verbs about the server itself, and about who may use it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand, ValueEnum};
+use pointsman_api::token::Role as ApiRole;
+
+use crate::args::{Paging, Why, values};
+
+/// Where the server listens unless told otherwise: on this machine alone.
+const DEFAULT_LISTEN: &str = "127.0.0.1:8650";
+
+/// Start everything on this machine: database, server, stock policies, a first detection
+///
+/// Runs the server on an embedded PostgreSQL in the data directory (or on the one that DATABASE_URL
+/// names), installs the stock plugins where nothing is bound yet, loads the stock distros, detects the
+/// kernel versions that this machine's package index offers, and says what it did. A second `up` goes
+/// on with the same data.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  pointsman up
+  pointsman up --once --data-dir ./data
+  pointsman up --listen 127.0.0.1:9000 --plugins ./plugins
+  DATABASE_URL=postgres://pm@db/pointsman pointsman up")]
+pub(crate) struct Up {
+    /// The address to listen on; port 0 takes a free one
+    #[arg(long, env = "POINTSMAN_LISTEN", hide_env_values = true, value_name = "ADDRESS:PORT", default_value = DEFAULT_LISTEN)]
+    pub(crate) listen: SocketAddr,
+    /// Stop everything after the summary
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// The directory of the stock plugins [default: `plugins` beside this program]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plugins: Option<PathBuf>,
+    /// The distro of this machine's package index [default: what /etc/os-release says]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) distro: Option<String>,
+    #[command(flatten)]
+    pub(crate) logs: Logs,
+}
+
+/// Run the server, without any set-up
+///
+/// Migrates the database, then serves until Ctrl-C or SIGTERM.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  DATABASE_URL=postgres://pm@db/pointsman pointsman serve --listen 0.0.0.0:8650 --log-format json
+  pointsman serve --embedded --data-dir /var/lib/pointsman")]
+pub(crate) struct Serve {
+    /// The address to listen on; port 0 takes a free one
+    #[arg(long, env = "POINTSMAN_LISTEN", hide_env_values = true, value_name = "ADDRESS:PORT", default_value = DEFAULT_LISTEN)]
+    pub(crate) listen: SocketAddr,
+    /// Run an embedded PostgreSQL in the data directory, where DATABASE_URL is not set
+    #[arg(long)]
+    pub(crate) embedded: bool,
+    #[command(flatten)]
+    pub(crate) logs: Logs,
+}
+
+/// How a server logs.
+#[derive(Args, Debug)]
+pub(crate) struct Logs {
+    /// How log lines on stderr look; RUST_LOG says which there are
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Bring the database that DATABASE_URL names up to date
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  DATABASE_URL=postgres://pm@db/pointsman pointsman migrate")]
+pub(crate) struct Migrate;
+
+/// Print the OpenAPI document of the HTTP API
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  pointsman openapi > openapi.json")]
+pub(crate) struct Openapi;
+
+/// Say who the token belongs to, and what it allows
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  pointsman whoami")]
+pub(crate) struct Whoami;
+
+/// Tokens: who may read, write, administrate
+#[derive(Subcommand, Debug)]
+pub(crate) enum Token {
+    /// Make a token; its secret is shown this once
+    #[command(after_help = "\
+Examples:
+  pointsman token create jenkins --role writer --out /etc/jenkins/pointsman.token
+  pointsman token create dashboard --role reader --expires 90d
+  DATABASE_URL=postgres://pm@db/pointsman pointsman token create root --role admin --database")]
+    Create(TokenCreate),
+    /// List tokens, without their secrets
+    #[command(after_help = "\
+Example:
+  pointsman token list")]
+    List(Paging),
+    /// Refuse a token from now on
+    #[command(after_help = "\
+Example:
+  pointsman token revoke jenkins -m 'Jenkins is gone'")]
+    Revoke {
+        /// The token's name
+        name: String,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TokenCreate {
+    /// The token's name: the user of every change made with it. Never used again for another
+    pub(crate) name: String,
+    /// What it allows; each role includes those before it
+    #[arg(long, value_enum)]
+    pub(crate) role: Role,
+    /// When it stops to work: a date, a time, or how far ahead (90d)
+    #[arg(long, value_name = "WHEN", value_parser = values::expiry)]
+    pub(crate) expires: Option<DateTime<Utc>>,
+    /// Write the secret to this new file, readable by you alone, instead of to stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Make it in the database that DATABASE_URL names, with no server: the first token of all
+    #[arg(long)]
+    pub(crate) database: bool,
+    #[command(flatten)]
+    pub(crate) why: Why,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Everything that changes nothing
+    Reader,
+    /// Changes of the record
+    Writer,
+    /// Policies, pipelines, tokens, import
+    Admin,
+}
+
+impl From<Role> for ApiRole {
+    fn from(role: Role) -> ApiRole {
+        match role {
+            Role::Reader => ApiRole::Reader,
+            Role::Writer => ApiRole::Writer,
+            Role::Admin => ApiRole::Admin,
+        }
+    }
+}

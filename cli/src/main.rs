@@ -1,0 +1,46 @@
+//! The `pointsman` command: the server, and a client of its HTTP API.
+//!
+//! clap parses (`args`), one file per verb acts (`verbs`), `client` speaks HTTP and `output` prints:
+//! data to stdout, messages to stderr. What went wrong is an [`error::Error`], which knows its
+//! [`exit::Exit`] code and its `hint:`.
+
+mod args;
+mod client;
+mod context;
+mod error;
+mod exit;
+mod output;
+mod progress;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::Cli;
+use crate::context::Context;
+use crate::exit::Exit;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout and are no errors. A reader that went away is none either.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            }
+            .into();
+        }
+    };
+    let context = Context::new(&cli.global);
+    match verbs::run(&context, cli.verb) {
+        Ok(code) => code,
+        Err(error) => {
+            context.out.error(&error);
+            error.exit().into()
+        }
+    }
+}

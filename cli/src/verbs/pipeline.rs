@@ -1,0 +1,203 @@
+//! `pointsman pipeline`.
+
+use std::path::Path;
+
+use pointsman_api::generation::Because;
+use pointsman_api::pipeline::{Pipeline as Row, PutBinding, UpdatePipeline};
+use serde_json::{Value, json};
+use ureq::http::Method;
+
+use crate::args::policy::{Bind, Pipeline, Place};
+use crate::client::Client;
+use crate::client::address::Address;
+use crate::context::Context;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::output::rows::pipeline_state;
+use crate::output::table::Table;
+use crate::output::text::{short, time};
+use crate::verbs::{input, list, plugin, tell};
+
+pub(super) fn run(context: &Context, verb: Pipeline) -> Result<Exit, Error> {
+    let client = context.client()?;
+    match verb {
+        Pipeline::List => {
+            list::print_whole::<Row>(context, &client.at(&["pipelines"]), "no pipelines")
+        }
+        Pipeline::Show { pipeline } => show(context, &client, &pipeline),
+        Pipeline::Bind(args) => bind(context, &client, args),
+        Pipeline::Unbind(args) => {
+            let address = binding(&client, &args).maybe("comment", args.why.comment.as_deref());
+            tell(context, &client.delete(&address)?)
+        }
+        Pipeline::Rollback(args) => {
+            let position = args.position.to_string();
+            let address = client.at(&[
+                "pipelines",
+                &args.pipeline,
+                "bindings",
+                &args.hook,
+                &position,
+                "rollback",
+            ]);
+            tell(
+                context,
+                &client.send(&Method::POST, &address, &Because::from(args.why))?,
+            )
+        }
+        Pipeline::Pause {
+            pipeline,
+            reason,
+            why,
+        } => {
+            if reason.trim().is_empty() {
+                return Err(Error::usage(
+                    "the reason is empty",
+                    "say why, for whoever wonders",
+                ));
+            }
+            let body = UpdatePipeline {
+                comment: why.comment,
+                paused: Some(reason),
+            };
+            update(context, &client, &pipeline, &body)
+        }
+        Pipeline::Resume { pipeline, why } => {
+            let body = UpdatePipeline {
+                comment: why.comment,
+                paused: Some(String::new()),
+            };
+            update(context, &client, &pipeline, &body)
+        }
+    }
+}
+
+fn update(
+    context: &Context,
+    client: &Client,
+    pipeline: &str,
+    body: &UpdatePipeline,
+) -> Result<Exit, Error> {
+    tell(
+        context,
+        &client.send(&Method::PATCH, &client.at(&["pipelines", pipeline]), body)?,
+    )
+}
+
+fn binding(client: &Client, place: &Place) -> Address {
+    client.at(&[
+        "pipelines",
+        &place.pipeline,
+        "bindings",
+        &place.hook,
+        &place.position.to_string(),
+    ])
+}
+
+fn show(context: &Context, client: &Client, name: &str) -> Result<Exit, Error> {
+    list::show(
+        context,
+        client,
+        &client.at(&["pipelines", name]),
+        |pipeline: Row| {
+            let held = pipeline.held.as_ref();
+            context.out.table(&Table::facts(vec![
+                ("pipeline", format!("{} ({})", pipeline.name, pipeline.kind)),
+                ("state", pipeline_state(&pipeline)),
+                (
+                    "since",
+                    held.map(|hold| time(hold.since)).unwrap_or_default(),
+                ),
+                (
+                    "decision",
+                    held.and_then(|hold| hold.decision)
+                        .map(|id| id.to_string())
+                        .unwrap_or_default(),
+                ),
+                ("pending", pipeline.pending.to_string()),
+                ("turns", pipeline.turns.to_string()),
+                ("generation", pipeline.generation.to_string()),
+            ]))?;
+            if pipeline.bindings.is_empty() {
+                context
+                    .out
+                    .note("no plugin is bound: `pointsman pipeline bind` binds one");
+                return Ok(());
+            }
+            context.out.line("")?;
+            context.out.table(&Table::of(&pipeline.bindings))
+        },
+    )
+}
+
+fn bind(context: &Context, client: &Client, args: Bind) -> Result<Exit, Error> {
+    let plugin = plugin::find(client, &args.plugin)?;
+    let pipeline: Row = client.get(&client.at(&["pipelines", &args.pipeline]))?;
+    let settings = match &args.settings {
+        Some(text) => read_settings(text)?,
+        None => pipeline
+            .bindings
+            .iter()
+            .find(|bound| {
+                bound.hook == args.hook
+                    && bound.position == i32::from(args.position)
+                    && bound.plugin == plugin.name
+            })
+            .map_or_else(|| json!({}), |bound| bound.settings.clone()),
+    };
+    let address = client.at(&[
+        "pipelines",
+        &args.pipeline,
+        "bindings",
+        &args.hook,
+        &args.position.to_string(),
+    ]);
+    let body = PutBinding {
+        comment: args.why.comment,
+        digest: plugin.digest.clone(),
+        settings,
+    };
+    let written = client.send(&Method::PUT, &address, &body)?;
+    context.out.note(format!(
+        "{} {}: {}@{}",
+        args.pipeline,
+        args.hook,
+        plugin.name,
+        short(&plugin.digest)
+    ));
+    tell(context, &written)
+}
+
+/// JSON as it is, or the file of that name: a path never begins with a brace.
+fn read_settings(text: &str) -> Result<Value, Error> {
+    let (text, from) = if text.trim_start().starts_with('{') {
+        (text.to_owned(), "--settings".to_owned())
+    } else {
+        (input::text(Path::new(text))?, input::name(Path::new(text)))
+    };
+    serde_json::from_str(&text).map_err(|error| {
+        Error::hinted(
+            format!("{from} is no JSON: {error}"),
+            r#"write settings like '{"max-tries": 2}'; `pointsman plugin show` prints their schema"#,
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_text_or_a_file() {
+        assert_eq!(read_settings(r#" {"a": 1}"#).unwrap(), json!({"a": 1}));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("settings.json");
+        std::fs::write(&path, "{\"b\": 2}\n").unwrap();
+        assert_eq!(
+            read_settings(path.to_str().unwrap()).unwrap(),
+            json!({"b": 2})
+        );
+        assert!(read_settings("{\"a\": }").is_err());
+        assert!(read_settings("no-such-file.json").is_err());
+    }
+}

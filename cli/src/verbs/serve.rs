@@ -1,0 +1,228 @@
+//! `pointsman serve`, `pointsman migrate`, and what `up` shares with them.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+
+use pointsman_api::token::{CreatedToken, NewToken};
+use pointsman_host::postgres::PostgresError;
+use pointsman_host::{Config, Database, Server};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::server::{LogFormat, Logs, Serve};
+use crate::context::Context;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::progress::Progress;
+
+/// This very program, even after its file was replaced by a newer one.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
+pub(super) fn run(context: &Context, args: &Serve) -> Result<Exit, Error> {
+    log(context, &args.logs, "info");
+    let database = match database() {
+        Some(database) => database,
+        None if args.embedded => Database::Embedded,
+        None => {
+            return Err(Error::usage(
+                "no database is named",
+                "set DATABASE_URL, or add --embedded to run one in the data directory",
+            ));
+        }
+    };
+    let config = config(context.data_dir()?, args.listen, database);
+    runtime()?.block_on(async {
+        let mut signals = Signals::new()?;
+        let started = start(config, |step: &str| tracing::info!("{step}"), &mut signals).await?;
+        let mut server = match started {
+            Started::Runs(server) => server,
+            Started::Interrupted(server) => return stop(server, &mut signals).await.map(|()| Exit::Ok),
+        };
+        tracing::info!(url = server.url(), token_file = %server.admin_token_file().display(), "serving");
+        let ended = until_stopped(&mut server, &mut signals).await;
+        tracing::info!("stopping");
+        stop(server, &mut signals).await?;
+        ended
+    })
+}
+
+pub(super) fn migrate(context: &Context) -> Result<Exit, Error> {
+    let url = database_url()?;
+    let applied = runtime()?
+        .block_on(pointsman_host::migrate(&url))
+        .map_err(|error| from_host(&error))?;
+    if context.out.is_json() {
+        context
+            .out
+            .document(&serde_json::json!({"applied": applied}))?;
+        return Ok(Exit::Ok);
+    }
+    for name in &applied {
+        context.out.line(name)?;
+    }
+    if applied.is_empty() {
+        context.out.note("the database is up to date");
+    }
+    Ok(Exit::Ok)
+}
+
+/// Makes a token with no server: how the first one comes about on a database of one's own.
+pub(super) fn create_token(new: NewToken) -> Result<CreatedToken, Error> {
+    let url = database_url()?;
+    runtime()?
+        .block_on(pointsman_host::create_token_in(&url, new))
+        .map_err(|error| from_host(&error))
+}
+
+/// The database that the environment names. Never an argument: it can hold a password.
+pub(super) fn database() -> Option<Database> {
+    let url = std::env::var("DATABASE_URL")
+        .ok()
+        .filter(|url| !url.trim().is_empty());
+    url.map(Database::Url)
+}
+
+fn database_url() -> Result<String, Error> {
+    match database() {
+        Some(Database::Url(url)) => Ok(url),
+        _ => Err(Error::usage(
+            "DATABASE_URL is not set",
+            "set it to an address like postgres://user@host/database",
+        )),
+    }
+}
+
+pub(super) fn config(data_dir: PathBuf, listen: SocketAddr, database: Database) -> Config {
+    let mut config = Config::new(data_dir);
+    config.listen = listen;
+    config.database = database;
+    config.compile_command = Some(vec![
+        OsString::from(THIS_PROGRAM),
+        OsString::from("__compile-plugin"),
+    ]);
+    config
+}
+
+pub(super) fn runtime() -> Result<Runtime, Error> {
+    Runtime::new().map_err(|error| Error::failed(format!("cannot start threads: {error}")))
+}
+
+/// Starts logging to stderr. `-v` shows one level more than usual; RUST_LOG overrules both.
+pub(super) fn log(context: &Context, logs: &Logs, usual: &str) {
+    let level = match (context.out.is_verbose(), usual) {
+        (true, "warn") => "info",
+        (true, _) => "debug",
+        (false, usual) => usual,
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // The second of two subscribers is refused; there is only this one.
+    let _ = match logs.log_format {
+        LogFormat::Text => subscriber.with_ansi(context.out.is_coloured()).try_init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
+    };
+}
+
+/// Ctrl-C and SIGTERM, which both mean: stop in order.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> Result<Signals, Error> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|error| Error::failed(format!("cannot listen to signals: {error}")))
+        };
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// A server that was started.
+pub(super) enum Started {
+    Runs(Server),
+    /// A signal came meanwhile: it is to be stopped again.
+    Interrupted(Server),
+}
+
+/// Starts a server. A signal waits until that is through, so that nothing is left running half; a second
+/// one does not wait.
+pub(super) async fn start(
+    config: Config,
+    progress: impl Fn(&str) + Send + Sync + 'static,
+    signals: &mut Signals,
+) -> Result<Started, Error> {
+    let mut start = pin!(pointsman_host::start(config, progress));
+    tokio::select! {
+        server = &mut start => server.map(Started::Runs).map_err(|error| from_host(&error)),
+        () = signals.next() => tokio::select! {
+            server = start => server.map(Started::Interrupted).map_err(|error| from_host(&error)),
+            () = signals.next() => Err(impatient()),
+        },
+    }
+}
+
+/// Waits for the end: by a signal, or because the server died.
+pub(super) async fn until_stopped(
+    server: &mut Server,
+    signals: &mut Signals,
+) -> Result<Exit, Error> {
+    tokio::select! {
+        () = signals.next() => Ok(Exit::Ok),
+        error = server.failed() => Err(from_host(&error)),
+    }
+}
+
+/// Stops everything in order; a second signal does not wait for that.
+pub(super) async fn stop(server: Server, signals: &mut Signals) -> Result<(), Error> {
+    tokio::select! {
+        stopped = server.shutdown() => stopped.map_err(|error| from_host(&error)),
+        () = signals.next() => Err(impatient()),
+    }
+}
+
+fn impatient() -> Error {
+    Error::hinted(
+        "stopped without waiting for what was still going on",
+        "the next start puts it in order",
+    )
+}
+
+/// What the host says when it cannot start, with its hint.
+pub(super) fn from_host(error: &anyhow::Error) -> Error {
+    let hint = error.chain().find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<PostgresError>() {
+            return error.hint();
+        }
+        match cause.downcast_ref::<pointsman_host::error::Error>() {
+            Some(pointsman_host::error::Error::Refused(refusal)) => refusal.hint.clone(),
+            _ => None,
+        }
+    });
+    Error::Failed {
+        message: format!("{error:#}"),
+        hint,
+    }
+}
+
+/// A progress that the host may call from any thread.
+pub(super) fn host_progress(progress: &Progress) -> impl Fn(&str) + Send + Sync + 'static + use<> {
+    let progress = progress.clone();
+    move |step: &str| progress.step(step)
+}

@@ -1,0 +1,47 @@
+//! How a host is set up.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// Where the record is.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// Any PostgreSQL 15 or newer.
+    Url(String),
+    /// A private cluster in the data directory, made and run by the host itself.
+    Embedded,
+}
+
+/// The port that a host listens on unless told otherwise.
+pub const DEFAULT_PORT: u16 = 8650;
+/// Days that decisions are kept unless told otherwise.
+pub const DEFAULT_DECISION_DAYS: u16 = 400;
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where the record is.
+    pub database: Database,
+    /// The host's own directory: the embedded cluster, compiled plugins, the first token.
+    pub data_dir: PathBuf,
+    /// Program and arguments that compile a plugin in a process of its own; none compiles in this one.
+    pub compile_command: Option<Vec<OsString>>,
+    /// Days that decisions are kept.
+    pub decision_days: u16,
+}
+
+impl Config {
+    /// The defaults: loopback, the embedded database.
+    pub fn new(data_dir: PathBuf) -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
+            database: Database::Embedded,
+            data_dir,
+            compile_command: None,
+            decision_days: DEFAULT_DECISION_DAYS,
+        }
+    }
+}

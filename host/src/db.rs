@@ -1,0 +1,155 @@
+//! The only SQL of the host: one file per resource.
+//!
+//! Reads run on a pool with a short statement timeout, writes in a [`Batch`]: one transaction, one
+//! generation. Lists are built by `QueryBuilder` because their filters vary (every value is a bind
+//! parameter, never text); everything else is checked at compile time.
+
+pub mod batch;
+pub mod cluster;
+pub mod cursor;
+pub mod decision;
+pub mod distro;
+pub mod event;
+pub mod export;
+pub mod generation;
+pub mod ignore;
+pub mod import;
+pub mod kernel;
+pub mod kernel_write;
+pub mod listen;
+pub mod names;
+pub mod pipeline;
+pub mod plugin;
+pub mod run;
+pub mod token;
+pub mod turn;
+pub mod wanted;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection as _, PgPool};
+use tracing::log::LevelFilter;
+
+use crate::error::{Error, Result};
+use names::Names;
+
+pub use batch::{Actor, Batch};
+
+/// Connections for reads: enough to keep two to four cores busy, few enough that a burst queues here
+/// and not in Postgres.
+const READ_CONNECTIONS: u32 = 16;
+/// Connections for writes.
+const WRITE_CONNECTIONS: u32 = 8;
+/// How long a request waits for a free connection, or for a database that is down.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long one read may take: a pattern without a trigram scans, and must end.
+pub const READ_TIMEOUT_MS: u32 = 2_000;
+/// How long one statement of a write may take: the largest batch needs a few seconds.
+const WRITE_TIMEOUT_MS: u32 = 60_000;
+
+/// The record.
+#[derive(Clone)]
+pub struct Db {
+    read: PgPool,
+    write: PgPool,
+    names: Names,
+    options: PgConnectOptions,
+}
+
+impl Db {
+    /// Pools on the database at `url`. Connects lazily: a database that is down is an error of each
+    /// request, and heals by itself.
+    pub fn open(url: &str) -> anyhow::Result<Self> {
+        let options: PgConnectOptions = url
+            .parse::<PgConnectOptions>()?
+            .application_name("pointsman")
+            .log_statements(LevelFilter::Off)
+            .log_slow_statements(LevelFilter::Warn, Duration::from_secs(1));
+        let pool = |connections, timeout_ms: u32| {
+            PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                // A dead connection shows when it is used; a ping per request would cost as much as
+                // the request.
+                .test_before_acquire(false)
+                .connect_lazy_with(options.clone().options([
+                    ("statement_timeout", timeout_ms.to_string()),
+                    ("idle_in_transaction_session_timeout", "60000".to_owned()),
+                ]))
+        };
+        let read = pool(READ_CONNECTIONS, READ_TIMEOUT_MS);
+        let write = pool(WRITE_CONNECTIONS, WRITE_TIMEOUT_MS);
+        Ok(Self {
+            names: Names::new(read.clone()),
+            read,
+            write,
+            options,
+        })
+    }
+
+    /// Connects once, and says what is wrong where that fails: a pool would only say that it waited.
+    pub async fn reach(&self) -> anyhow::Result<()> {
+        let port = self.options.get_port();
+        let place = match self.options.get_socket() {
+            Some(socket) => format!("{}, port {port}", socket.display()),
+            None => format!("{}:{port}", self.options.get_host()),
+        };
+        let what = || {
+            format!("cannot reach the database at {place}; is PostgreSQL running there, and is DATABASE_URL right?")
+        };
+        let connection = tokio::time::timeout(ACQUIRE_TIMEOUT, self.options.connect());
+        let connection = connection.await.with_context(what)?.with_context(what)?;
+        Ok(connection.close().await?)
+    }
+
+    /// Applies the migrations that are missing.
+    pub async fn migrate(&self) -> anyhow::Result<Vec<String>> {
+        let before = applied(&self.write).await;
+        MIGRATOR.run(&self.write).await?;
+        sqlx::query!("select epoch_ensure()")
+            .fetch_one(&self.write)
+            .await?;
+        Ok(MIGRATOR
+            .iter()
+            .filter(|m| !before.contains(&m.version))
+            .map(|m| m.description.to_string())
+            .collect())
+    }
+
+    /// Whether the database answers and has the schema of this host.
+    pub async fn ready(&self) -> Result<()> {
+        let applied = applied(&self.read).await;
+        if MIGRATOR.iter().all(|m| applied.contains(&m.version)) {
+            return Ok(());
+        }
+        sqlx::query!("select 1 as one")
+            .fetch_one(&self.read)
+            .await?;
+        Err(Error::Unavailable(anyhow::anyhow!(
+            "migrations are missing: run `pointsman migrate`"
+        )))
+    }
+
+    /// The names of distros and states, which never change once given.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Closes the pools; requests in flight finish first.
+    pub async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+}
+
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+
+async fn applied(pool: &PgPool) -> Vec<i64> {
+    // The table is absent before the first migration: then nothing is applied.
+    sqlx::query_scalar("select version from _sqlx_migrations where success")
+        .fetch_all(pool)
+        .await
+        .unwrap_or_default()
+}

@@ -1,0 +1,253 @@
+//! Pipelines and their bindings.
+
+use pointsman_api::generation::Written;
+use pointsman_api::page::Page;
+use pointsman_api::pipeline::{Binding, Hold, Pipeline};
+
+use super::{Batch, Db};
+use crate::error::{Kind, Refusal, Result};
+
+impl Db {
+    /// All pipelines, by name, with their bindings and what holds them.
+    pub async fn pipelines(&self, name: Option<&str>) -> Result<Page<Pipeline>> {
+        let rows = sqlx::query!(
+            r#"select p.id, p.name, p.kind, p.paused, p.generation,
+                 r.held_hook as "held_hook?", r.held_code as "held_code?", r.held_text as "held_text?",
+                 r.held_since as "held_since?", r.held_decision_id as "held_decision_id?",
+                 coalesce(r.turns, 0) as "turns!",
+                 (select count(*) from sweep s where s.pipeline_id = p.id) as "sweeps!",
+                 not exists (select from sweep s where s.pipeline_id = p.id) and not exists (
+                   select from event e
+                   where (e.epoch, e.tx, e.id) > (coalesce(r.epoch, 0), coalesce(r.tx, '0'), coalesce(r.event_id, 0))
+                 ) as "idle!"
+               from pipeline p left join pipeline_progress r on r.pipeline_id = p.id
+               where p.deleted_at is null and ($1::text is null or p.name = $1)
+               order by p.name"#,
+            name,
+        )
+        .fetch_all(&self.read)
+        .await?;
+        let bindings = sqlx::query!(
+            r#"select b.pipeline_id, b.hook, b.position, g.name as plugin, g.digest, b.settings,
+                 before.digest as "previous?", b.generation
+               from binding b join plugin g on g.id = b.plugin_id
+               left join plugin before on before.id = b.previous_plugin_id
+               where b.deleted_at is null order by b.hook, b.position"#
+        )
+        .fetch_all(&self.read)
+        .await?;
+        let items = rows
+            .into_iter()
+            .map(|p| Pipeline {
+                bindings: bindings
+                    .iter()
+                    .filter(|b| b.pipeline_id == p.id)
+                    .map(|b| Binding {
+                        hook: b.hook.clone(),
+                        position: b.position,
+                        plugin: b.plugin.clone(),
+                        digest: b.digest.clone(),
+                        settings: b.settings.clone(),
+                        previous: b.previous.clone(),
+                        generation: b.generation,
+                    })
+                    .collect(),
+                held: match (p.held_hook, p.held_code, p.held_text, p.held_since) {
+                    (Some(hook), Some(code), Some(text), Some(since)) => Some(Hold {
+                        hook,
+                        code,
+                        text,
+                        since,
+                        decision: p.held_decision_id,
+                    }),
+                    _ => None,
+                },
+                name: p.name,
+                kind: p.kind,
+                idle: p.idle,
+                paused: p.paused,
+                pending: p.sweeps,
+                turns: p.turns,
+                generation: p.generation,
+            })
+            .collect();
+        Ok(Page { items, next: None })
+    }
+
+    /// One pipeline.
+    pub async fn pipeline(&self, name: &str) -> Result<Pipeline> {
+        self.pipelines(Some(name))
+            .await?
+            .items
+            .pop()
+            .ok_or_else(|| unknown(name))
+    }
+
+    /// Pauses a pipeline with a reason, or resumes it with an empty one.
+    pub async fn pause_pipeline(
+        &self,
+        batch: &mut Batch,
+        name: &str,
+        paused: &str,
+    ) -> Result<Written> {
+        let id = lock(batch, name).await?;
+        let paused = Some(paused.trim()).filter(|p| !p.is_empty());
+        let updated = sqlx::query!("update pipeline set paused = $2 where id = $1", id, paused)
+            .execute(batch.conn())
+            .await?
+            .rows_affected();
+        Ok(Written {
+            updated,
+            unchanged: 1 - updated,
+            ..super::batch::nothing()
+        })
+    }
+
+    /// Binds a plugin version to a hook. `expected` is the generation that the binding must still have.
+    pub async fn put_binding(
+        &self,
+        batch: &mut Batch,
+        pipeline: &str,
+        hook: &str,
+        position: i32,
+        digest: &str,
+        settings: &serde_json::Value,
+        expected: Option<i64>,
+    ) -> Result<Written> {
+        let id = lock(batch, pipeline).await?;
+        if let Some(expected) = expected {
+            let actual = sqlx::query_scalar!(
+                "select generation from binding where pipeline_id = $1 and hook = $2 and position = $3",
+                id,
+                hook,
+                position,
+            )
+            .fetch_optional(batch.conn())
+            .await?;
+            super::kernel_write::expect(expected, actual.unwrap_or(0))?;
+        }
+        let created = sqlx::query_scalar!(
+            r#"insert into binding (pipeline_id, hook, position, plugin_id, settings)
+                 select $1, $2, $3, g.id, $5 from plugin g where g.digest = $4
+               on conflict (pipeline_id, hook, position) do update set
+                 plugin_id = excluded.plugin_id, settings = excluded.settings, deleted_at = null
+               returning (xmax = 0) as "created!""#,
+            id,
+            hook,
+            position,
+            digest,
+            settings,
+        )
+        .fetch_optional(batch.conn())
+        .await?;
+        Ok(match created {
+            Some(true) => Written {
+                created: 1,
+                ..super::batch::nothing()
+            },
+            Some(false) => Written {
+                updated: 1,
+                ..super::batch::nothing()
+            },
+            None => Written {
+                unchanged: 1,
+                ..super::batch::nothing()
+            },
+        })
+    }
+
+    /// What a roll back of a binding would bring back: digest and settings.
+    pub async fn previous_binding(
+        &self,
+        pipeline: &str,
+        hook: &str,
+        position: i32,
+    ) -> Result<(String, serde_json::Value)> {
+        let row = sqlx::query!(
+            r#"select g.digest as "digest?", b.previous_settings
+               from binding b join pipeline p on p.id = b.pipeline_id
+               left join plugin g on g.id = b.previous_plugin_id
+               where p.name = $1 and p.deleted_at is null and b.hook = $2 and b.position = $3
+                 and b.deleted_at is null"#,
+            pipeline,
+            hook,
+            position,
+        )
+        .fetch_optional(&self.read)
+        .await?
+        .ok_or_else(|| unbound(pipeline, hook, position))?;
+        match (row.digest, row.previous_settings) {
+            (Some(digest), Some(settings)) => Ok((digest, settings)),
+            _ => Err(Refusal::new(
+                Kind::Conflict,
+                "nothing_before",
+                format!("{pipeline}/{hook}/{position} has had one version only: there is none to go back to"),
+            )
+            .hint("`pointsman plugin list` shows the versions that could be bound instead.")
+            .into()),
+        }
+    }
+
+    /// Takes a binding away.
+    pub async fn delete_binding(
+        &self,
+        batch: &mut Batch,
+        pipeline: &str,
+        hook: &str,
+        position: i32,
+    ) -> Result<Written> {
+        let id = lock(batch, pipeline).await?;
+        let updated = sqlx::query!(
+            "update binding set deleted_at = now()
+             where pipeline_id = $1 and hook = $2 and position = $3 and deleted_at is null",
+            id,
+            hook,
+            position,
+        )
+        .execute(batch.conn())
+        .await?
+        .rows_affected();
+        if updated == 0 {
+            return Err(unbound(pipeline, hook, position));
+        }
+        Ok(Written {
+            updated,
+            ..super::batch::nothing()
+        })
+    }
+}
+
+/// Locks the pipeline's row: bindings of one pipeline change one batch after the other.
+async fn lock(batch: &mut Batch, name: &str) -> Result<i32> {
+    sqlx::query_scalar!(
+        "select id from pipeline where name = $1 and deleted_at is null for update",
+        name
+    )
+    .fetch_optional(batch.conn())
+    .await?
+    .ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> crate::error::Error {
+    Refusal::new(
+        Kind::NotFound,
+        "pipeline_unknown",
+        format!("there is no pipeline `{}`", super::names::shown(name)),
+    )
+    .hint("`pointsman pipeline list` shows those there are.")
+    .into()
+}
+
+fn unbound(pipeline: &str, hook: &str, position: i32) -> crate::error::Error {
+    Refusal::new(
+        Kind::NotFound,
+        "binding_unknown",
+        format!(
+            "nothing is bound to {}/{}/{position}",
+            super::names::shown(pipeline),
+            super::names::shown(hook)
+        ),
+    )
+    .hint("`pointsman pipeline show` lists the bindings.")
+    .into()
+}

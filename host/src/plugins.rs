@@ -1,0 +1,192 @@
+//! Plugins on their way in: checked by the runtime, then kept in the record.
+//!
+//! The HTTP server speaks to this, never to the runtime itself.
+
+use bytes::Bytes;
+
+use crate::db::plugin::NewPlugin;
+use crate::db::{Actor, Db};
+use crate::error::{Error, Kind, Refusal, Result};
+use crate::policy::{CallLimits, Outcome, Plugin, Rejection, Runtime};
+
+pub use crate::policy::MAX_COMPONENT_BYTES;
+
+/// See the module.
+#[derive(Clone)]
+pub struct Plugins {
+    db: Db,
+    runtime: Runtime,
+}
+
+impl Plugins {
+    /// On this database and this runtime.
+    pub fn new(db: Db, runtime: Runtime) -> Self {
+        Self { db, runtime }
+    }
+
+    /// Checks and compiles a component, and stores it. The very same component is stored once.
+    pub async fn upload(
+        &self,
+        actor: &Actor,
+        comment: Option<&str>,
+        name: &str,
+        wasm: Bytes,
+    ) -> Result<pointsman_api::plugin::Uploaded> {
+        let plugin = self.runtime.load(wasm.clone()).await.map_err(rejected)?;
+        let hooks: Vec<String> = plugin.hooks().iter().map(|h| h.name().to_owned()).collect();
+        let settings_schema = schema(&plugin).await?;
+        let digest = plugin.digest().to_owned();
+        let batch = self
+            .db
+            .begin(actor, comment, || {
+                format!("Upload plugin {name}@{}", &digest[..12])
+            })
+            .await?;
+        let new = NewPlugin {
+            digest,
+            name: name.to_owned(),
+            hooks,
+            settings_schema,
+            wasm,
+        };
+        self.db.put_plugin(batch, actor, new).await
+    }
+
+    /// Checks that a plugin version can be bound to a hook with these settings: it has the hook, it
+    /// loads here, and the settings pass its own check. A pair that fails is never bound.
+    pub async fn check_binding(
+        &self,
+        digest: &str,
+        hook: &str,
+        settings: &serde_json::Value,
+    ) -> Result<()> {
+        let known = self.db.plugin(digest).await?;
+        if known.digest != digest {
+            return Err(Refusal::new(
+                Kind::Invalid,
+                "digest_partial",
+                "a binding names the whole digest",
+            )
+            .field("digest")
+            .hint(format!("Use {}.", known.digest))
+            .into());
+        }
+        if !known.hooks.iter().any(|h| h == hook) {
+            return Err(Refusal::new(
+                Kind::Invalid,
+                "hook_missing",
+                format!(
+                    "{}@{} does not export the hook `{hook}`",
+                    known.name,
+                    &digest[..12]
+                ),
+            )
+            .field("digest")
+            .hint(format!("It answers {}.", known.hooks.join(", ")))
+            .into());
+        }
+        if !settings.is_object() {
+            return Err(Refusal::new(
+                Kind::Invalid,
+                "settings_invalid",
+                "settings are a JSON object",
+            )
+            .field("settings")
+            .into());
+        }
+        let plugin = self
+            .runtime
+            .load(self.db.plugin_wasm(digest).await?)
+            .await
+            .map_err(rejected)?;
+        if !plugin.has_settings() {
+            return match settings.as_object().is_some_and(serde_json::Map::is_empty) {
+                true => Ok(()),
+                false => Err(Refusal::new(
+                    Kind::Invalid,
+                    "settings_unused",
+                    format!("{}@{} takes no settings", known.name, &digest[..12]),
+                )
+                .field("settings")
+                .into()),
+            };
+        }
+        let text = settings.to_string();
+        let called =
+            blocking(move || plugin.settings_check(&CallLimits::of_settings(), &text)).await?;
+        match called.outcome {
+            Outcome::Answered(Ok(())) => Ok(()),
+            Outcome::Answered(Err(problems)) => {
+                let first = problems.first();
+                let detail: Vec<String> = problems
+                    .iter()
+                    .take(10)
+                    .map(|p| match p.field.is_empty() {
+                        true => p.text.clone(),
+                        false => format!("{}: {}", p.field, p.text),
+                    })
+                    .collect();
+                Err(
+                    Refusal::new(Kind::Invalid, "settings_invalid", detail.join("; "))
+                        .field(format!("/settings{}", first.map_or("", |p| &p.field)))
+                        .hint("`pointsman plugin show` prints the schema of the settings.")
+                        .into(),
+                )
+            }
+            other => Err(Refusal::new(
+                Kind::Invalid,
+                "settings_check_failed",
+                other
+                    .detail()
+                    .unwrap_or_else(|| "the settings could not be checked".to_owned()),
+            )
+            .field("settings")
+            .into()),
+        }
+    }
+}
+
+async fn schema(plugin: &Plugin) -> Result<Option<serde_json::Value>> {
+    if !plugin.has_settings() {
+        return Ok(None);
+    }
+    let asked = plugin.clone();
+    let called = blocking(move || asked.settings_schema(&CallLimits::of_settings())).await?;
+    let bad = |detail: String| -> Error {
+        Refusal::new(Kind::Invalid, "plugin_schema_invalid", detail)
+            .hint("`settings.schema` must give a JSON Schema (draft 2020-12).")
+            .into()
+    };
+    match called.outcome {
+        Outcome::Answered(schema) => match serde_json::from_str(&schema) {
+            Ok(schema @ serde_json::Value::Object(_)) => Ok(Some(schema)),
+            Ok(_) => Err(bad(
+                "the schema of its settings is no JSON object".to_owned()
+            )),
+            Err(error) => Err(bad(format!(
+                "the schema of its settings is not JSON: {error}"
+            ))),
+        },
+        other => Err(bad(other.detail().unwrap_or_default())),
+    }
+}
+
+async fn blocking<A: Send + 'static>(work: impl FnOnce() -> A + Send + 'static) -> Result<A> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::Internal(e.into()))
+}
+
+fn rejected(rejection: Rejection) -> Error {
+    if !rejection.is_plugins_fault() {
+        return Error::Internal(anyhow::anyhow!("{rejection}"));
+    }
+    let kind = match rejection {
+        Rejection::TooLarge { .. } => Kind::TooLarge,
+        _ => Kind::Invalid,
+    };
+    let code = rejection.code().replace(['.', '-'], "_");
+    Refusal::new(kind, code, rejection.to_string())
+        .hint(rejection.hint())
+        .into()
+}

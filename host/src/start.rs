@@ -1,0 +1,313 @@
+//! Starting a host, and stopping it.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use pointsman_api::token::{CreatedToken, NewToken, Role};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Database};
+use crate::db::batch::nothing;
+use crate::db::token::Tokens;
+use crate::db::{Actor, Db};
+use crate::plugins::Plugins;
+use crate::policy::{COMPILE_DEADLINE, Compiler, DEFAULT_CALLS_AT_ONCE, Runtime, RuntimeConfig};
+use crate::postgres::{self, Embedded, EmbeddedConfig};
+use crate::server::{self, App};
+use crate::turn::Worker;
+
+/// How long requests in flight may take to finish once the host is told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+/// The name of the token that the host makes for itself at its first start.
+const FIRST_TOKEN: &str = "admin";
+
+/// A running host. Dropped without [`Server::shutdown`], its tasks end, and an embedded database is
+/// left running for the next start to adopt.
+pub struct Server {
+    url: String,
+    data_dir: PathBuf,
+    token_file: PathBuf,
+    stop: CancellationToken,
+    serving: JoinHandle<anyhow::Result<()>>,
+    tasks: Vec<JoinHandle<()>>,
+    db: Db,
+    embedded: Option<Embedded>,
+}
+
+/// Starts a host: the database where it is embedded, migrations, the turn, the HTTP API. `progress` is
+/// told of each slow step.
+pub async fn start(
+    config: Config,
+    progress: impl Fn(&str) + Send + Sync + 'static,
+) -> anyhow::Result<Server> {
+    private_dir(&config.data_dir)?;
+    // The port first: a second host on it is told so before anything else is started.
+    let listener = TcpListener::bind(config.listen).await.with_context(|| {
+        format!(
+            "cannot listen on {}; is another server running there?",
+            config.listen
+        )
+    })?;
+    let address = listener.local_addr()?;
+    let (url, embedded) = match &config.database {
+        Database::Url(url) => (url.clone(), None),
+        Database::Embedded => {
+            let embedded =
+                postgres::start(EmbeddedConfig::new(&config.data_dir), &progress).await?;
+            let url = embedded.create_database("pointsman").await?;
+            (url, Some(embedded))
+        }
+    };
+    let db = Db::open(&url).context("DATABASE_URL is not an address of PostgreSQL")?;
+    db.reach().await?;
+    let applied = db.migrate().await.context("cannot migrate the database")?;
+    for name in &applied {
+        progress(&format!("migrated: {name}"));
+    }
+    let token_file = config.data_dir.join("admin.token");
+    first_token(&db, &token_file).await?;
+    let tokens = Tokens::default();
+    tokens.refresh(&db).await?;
+
+    let runtime = Runtime::new(RuntimeConfig {
+        compiler: match config.compile_command.clone() {
+            Some(command) => Compiler::Child {
+                command,
+                deadline: COMPILE_DEADLINE,
+            },
+            None => Compiler::InProcess,
+        },
+        cache_dir: Some(config.data_dir.join("plugins")),
+        calls_at_once: DEFAULT_CALLS_AT_ONCE,
+    })?;
+    let stop = CancellationToken::new();
+    let commits = db.commits();
+    let worker = Worker::new(
+        db.clone(),
+        runtime.clone(),
+        stop.clone(),
+        config.decision_days,
+    );
+    let mut tasks = vec![tokio::spawn(worker.run())];
+    tasks.push(tokio::spawn(refresh_tokens(
+        tokens.clone(),
+        db.clone(),
+        commits.clone(),
+        stop.clone(),
+    )));
+    let app = App {
+        db: db.clone(),
+        tokens,
+        plugins: Plugins::new(db.clone(), runtime),
+        commits,
+        stop: stop.clone(),
+        metrics: recorder(),
+    };
+    let serving = tokio::spawn(serve(listener, app, stop.clone()));
+    let url = format!("http://{}", reachable(address));
+    fs::write(config.data_dir.join("url"), format!("{url}\n"))?;
+    Ok(Server {
+        url,
+        data_dir: config.data_dir,
+        token_file,
+        stop,
+        serving,
+        tasks,
+        db,
+        embedded,
+    })
+}
+
+impl Server {
+    /// Where it answers.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its own directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Where the token is that it made at its first start; for its own user alone.
+    pub fn admin_token_file(&self) -> &Path {
+        &self.token_file
+    }
+
+    /// Resolves if the server ends by itself, with the reason.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        let gone = async {
+            match &mut self.embedded {
+                Some(embedded) => embedded.gone().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            served = &mut self.serving => match served {
+                Ok(Ok(())) => anyhow::anyhow!("the server ended"),
+                Ok(Err(error)) => error,
+                Err(error) => error.into(),
+            },
+            () = gone => anyhow::anyhow!("the embedded PostgreSQL ended; start again, it recovers by itself"),
+        }
+    }
+
+    /// Stops: requests in flight finish, the turn ends at its next pause, an embedded database shuts
+    /// down.
+    pub async fn shutdown(mut self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        if !self.serving.is_finished() {
+            let _ = tokio::time::timeout(DRAIN, &mut self.serving).await;
+        }
+        self.serving.abort();
+        for mut task in std::mem::take(&mut self.tasks) {
+            if tokio::time::timeout(DRAIN, &mut task).await.is_err() {
+                task.abort();
+            }
+        }
+        let _ = tokio::time::timeout(DRAIN, self.db.close()).await;
+        let _ = fs::remove_file(self.data_dir.join("url"));
+        match self.embedded.take() {
+            Some(embedded) => Ok(embedded.stop().await?),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(embedded) = self.embedded.take() {
+            embedded.detach();
+        }
+    }
+}
+
+/// Applies the migrations that are missing; gives their names.
+pub async fn migrate(database_url: &str) -> anyhow::Result<Vec<String>> {
+    let db = Db::open(database_url)?;
+    let applied = db.migrate().await?;
+    db.close().await;
+    Ok(applied)
+}
+
+/// Makes a token in a database, with no server: how the first one comes about on a shared database.
+pub async fn create_token_in(database_url: &str, new: NewToken) -> anyhow::Result<CreatedToken> {
+    let db = Db::open(database_url)?;
+    let created = make_token(&db, "database", &new).await?;
+    db.close().await;
+    Ok(created)
+}
+
+async fn make_token(db: &Db, user: &str, new: &NewToken) -> crate::error::Result<CreatedToken> {
+    let actor = Actor {
+        user: user.to_owned(),
+        address: None,
+    };
+    let mut batch = db
+        .begin(&actor, new.comment.as_deref(), || {
+            format!("Create token {}", new.name)
+        })
+        .await?;
+    let created = db.create_token(&mut batch, new).await?;
+    batch.commit(nothing()).await?;
+    Ok(created)
+}
+
+/// Makes the first token where there is no admin's yet, into a file for this user alone.
+async fn first_token(db: &Db, file: &Path) -> anyhow::Result<()> {
+    if db.has_admin().await? {
+        return Ok(());
+    }
+    let mut name = FIRST_TOKEN.to_owned();
+    for attempt in 2.. {
+        let new = NewToken {
+            comment: Some("The first token of this host".to_owned()),
+            name: name.clone(),
+            role: Role::Admin,
+            expires: None,
+        };
+        match make_token(db, "pointsman", &new).await {
+            Ok(created) => {
+                let _ = fs::remove_file(file);
+                let mut out = fs::OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(file)?;
+                writeln!(out, "{}", created.secret)?;
+                return Ok(());
+            }
+            // The name is taken by a token that was revoked.
+            Err(crate::error::Error::Refused(refusal))
+                if refusal.code == "token_exists" && attempt < 100 =>
+            {
+                name = format!("{FIRST_TOKEN}-{attempt}");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the tokens in memory up to date with what others create and revoke.
+async fn refresh_tokens(
+    tokens: Tokens,
+    db: Db,
+    mut commits: tokio::sync::watch::Receiver<u64>,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = commits.changed() => if changed.is_err() { return },
+        }
+        if let Err(error) = tokens.refresh(&db).await {
+            tracing::debug!(%error, "tokens could not be refreshed; those in memory stay in force");
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> anyhow::Result<()> {
+    let service = server::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service)
+        .with_graceful_shutdown(async move { stop.cancelled().await })
+        .await
+        .context("the HTTP server failed")
+}
+
+/// The process's recorder of metrics; a process with several hosts (tests) shares one.
+fn recorder() -> Option<Arc<PrometheusHandle>> {
+    static RECORDER: OnceLock<Option<Arc<PrometheusHandle>>> = OnceLock::new();
+    RECORDER
+        .get_or_init(|| {
+            PrometheusBuilder::new()
+                .install_recorder()
+                .ok()
+                .map(Arc::new)
+        })
+        .clone()
+}
+
+fn private_dir(dir: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(dir)
+        .with_context(|| format!("cannot make the data directory {}", dir.display()))
+}
+
+/// An address that a client can use: a host that listens everywhere is reached on loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip().is_unspecified() {
+        true if address.is_ipv6() => (std::net::Ipv6Addr::LOCALHOST, address.port()).into(),
+        true => (std::net::Ipv4Addr::LOCALHOST, address.port()).into(),
+        false => address,
+    }
+}

@@ -1,0 +1,286 @@
+//! The turn of the kernel pipeline: reads what changed, asks the policies, writes what follows.
+//!
+//! The journal is the queue: a turn reads the events behind its own cursor, so nothing that committed
+//! is ever missed, and a cause costs no write of its own. Policies are asked with no transaction open;
+//! one transaction then writes decisions, what is derived from them, moves, and the cursor. Whoever
+//! holds the pipeline's advisory lock takes its turns; a host that dies lets go of it.
+//!
+//! What cannot be answered holds the pipeline with a reason: the cursor stays, so nothing is lost, and
+//! the turn is taken again when a binding or a pattern changes, or after a while.
+
+mod ask;
+mod causes;
+mod question;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::db::Db;
+use crate::db::listen::POLL;
+use crate::db::turn::{Bound, NewHold, PipelineLock, TurnEnd, TurnStart};
+use crate::error::{Error, Result};
+use crate::policy::{Plugin, Runtime};
+use causes::Causes;
+
+/// Changes that one turn looks at: bounds its memory and the time it holds others up.
+const CHANGES_PER_TURN: i64 = 5_000;
+/// Versions that one turn takes of a sweep: one question of `ignore`.
+const SWEEP_PAGE: i64 = 10_000;
+/// How long a pipeline that holds waits before it tries the same again: what failed may have been the
+/// machine, not the plugin.
+const HOLD_RETRY: Duration = Duration::from_secs(60);
+/// How long to wait after the database failed.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+/// How often old decisions are looked for.
+const RETIRE_EVERY: Duration = Duration::from_secs(600);
+/// Decisions that are deleted at once.
+const RETIRE_PAGE: i64 = 1_000;
+
+/// Takes the turns of the kernel pipeline until it is told to stop.
+pub struct Worker {
+    db: Db,
+    runtime: Runtime,
+    commits: watch::Receiver<u64>,
+    stop: CancellationToken,
+    decision_days: i32,
+    /// The plugins that are bound, loaded.
+    loaded: HashMap<String, Plugin>,
+    /// The bindings that the pipeline holds with, and when to try them again.
+    held: Option<(Vec<Bound>, tokio::time::Instant)>,
+    retired_at: Option<tokio::time::Instant>,
+}
+
+/// What a turn did.
+enum Took {
+    /// There may be more.
+    Something,
+    /// Nothing to do until then, or until something commits.
+    Nothing(Option<DateTime<Utc>>),
+}
+
+impl Worker {
+    /// A worker on this database and this runtime.
+    pub fn new(db: Db, runtime: Runtime, stop: CancellationToken, decision_days: u16) -> Self {
+        let commits = db.commits();
+        Self {
+            db,
+            runtime,
+            commits,
+            stop,
+            decision_days: i32::from(decision_days),
+            loaded: HashMap::new(),
+            held: None,
+            retired_at: None,
+        }
+    }
+
+    /// Works until told to stop. A failure costs time and nothing else.
+    pub async fn run(mut self) {
+        let mut lock: Option<PipelineLock> = None;
+        while !self.stop.is_cancelled() {
+            let until = match self.step(&mut lock).await {
+                Ok(Took::Something) => continue,
+                Ok(Took::Nothing(until)) => until,
+                Err(error) => {
+                    lock = None;
+                    log(&error);
+                    self.pause(FAILURE_PAUSE).await;
+                    continue;
+                }
+            };
+            let wait = until.map_or(POLL, |at| {
+                (at - Utc::now()).to_std().unwrap_or_default().min(POLL)
+            });
+            let stop = self.stop.clone();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = self.commits.changed() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn pause(&self, how_long: Duration) {
+        let _ = tokio::time::timeout(how_long, self.stop.cancelled()).await;
+    }
+
+    async fn step(&mut self, held: &mut Option<PipelineLock>) -> Result<Took> {
+        // Read first: a commit that comes while we work then wakes us again.
+        self.commits.mark_unchanged();
+        let here = match held {
+            Some(lock) => lock.still_held().await,
+            None => false,
+        };
+        let lock = match held {
+            Some(lock) if here => lock,
+            _ => {
+                let Some(pipeline) = self.db.kernel_pipeline().await? else {
+                    return Ok(Took::Nothing(None));
+                };
+                match self.db.lock_pipeline(pipeline).await? {
+                    Some(lock) => held.insert(lock),
+                    None => return Ok(Took::Nothing(None)),
+                }
+            }
+        };
+        self.retire().await?;
+        let Some(start) = self.db.turn_start(lock).await? else {
+            *held = None;
+            return Ok(Took::Nothing(None));
+        };
+        if start.paused {
+            return Ok(Took::Nothing(None));
+        }
+        self.turn(lock, &start).await
+    }
+
+    /// One turn, if there is anything to do.
+    async fn turn(&mut self, lock: &PipelineLock, start: &TurnStart) -> Result<Took> {
+        let began = std::time::Instant::now();
+        let changes = self.db.changes(start.position, CHANGES_PER_TURN).await?;
+        let at = Utc::now();
+        let causes = Causes::read(&self.db, start, &changes, at).await?;
+        if let Some((bindings, retry_at)) = &self.held
+            && *bindings == start.bindings
+            && !causes.patterns_changed
+            && tokio::time::Instant::now() < *retry_at
+        {
+            return Ok(Took::Nothing(None));
+        }
+        let mut end = TurnEnd {
+            position: changes.last().map(|c| c.position),
+            sweeps: causes.sweeps.clone(),
+            wake_at: start.wake_at.filter(|wake| *wake > at),
+            ..TurnEnd::default()
+        };
+        let mut ids = causes.clone();
+        if changes.is_empty() && causes.sweeps.is_empty() {
+            let Some(sweep) = self.db.next_sweep(start.pipeline).await? else {
+                return Ok(Took::Nothing(causes.next_look));
+            };
+            let page = ids.take_sweep(&self.db, &sweep, SWEEP_PAGE).await?;
+            let done = (page.len() as i64) < SWEEP_PAGE;
+            end.swept = Some((sweep.id, page.last().copied().filter(|_| !done)));
+        }
+        match self.ask_all(start, &ids, at, &mut end).await {
+            Ok(()) => self.held = None,
+            Err(Stopped::Host(error)) => return Err(error),
+            Err(Stopped::Held(hold)) => {
+                tracing::warn!(hook = hold.hook, code = %hold.code, "the pipeline holds: {}", hold.text);
+                // What was asked is on record; what it was asked about waits.
+                end = TurnEnd {
+                    decisions: end.decisions,
+                    hold: Some(hold),
+                    wake_at: start.wake_at,
+                    ..TurnEnd::default()
+                };
+                self.held = Some((
+                    start.bindings.clone(),
+                    tokio::time::Instant::now() + HOLD_RETRY,
+                ));
+            }
+        }
+        let held = end.hold.is_some();
+        let dropped = self.db.turn_end(lock, end).await?;
+        metrics::counter!("pointsman_turns_total").increment(1);
+        metrics::histogram!("pointsman_turn_seconds").record(began.elapsed().as_secs_f64());
+        if dropped > 0 {
+            tracing::info!(
+                dropped,
+                "moves dropped: the versions changed meanwhile and are looked at again"
+            );
+        }
+        Ok(if held {
+            Took::Nothing(None)
+        } else {
+            Took::Something
+        })
+    }
+
+    /// The plugins of the pipeline's bindings, loaded; plugins that are bound no longer are let go.
+    async fn load(&mut self, start: &TurnStart) -> Result<(), Stopped> {
+        self.loaded
+            .retain(|digest, _| start.bindings.iter().any(|b| b.digest == *digest));
+        for bound in &start.bindings {
+            if self.loaded.contains_key(&bound.digest) {
+                continue;
+            }
+            let wasm = self.db.plugin_wasm(&bound.digest).await?;
+            match self.runtime.load(wasm).await {
+                Ok(plugin) => {
+                    self.loaded.insert(bound.digest.clone(), plugin);
+                }
+                Err(rejection) => {
+                    return Err(Stopped::Held(NewHold {
+                        hook: if bound.hook == "advance" {
+                            "advance"
+                        } else {
+                            "ignore"
+                        },
+                        code: rejection.code().to_owned(),
+                        text: format!(
+                            "{}@{} cannot be loaded: {rejection}",
+                            bound.name,
+                            &bound.digest[..12]
+                        ),
+                        decision: None,
+                    }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes decisions past their retention, now and then.
+    async fn retire(&mut self) -> Result<()> {
+        let now = tokio::time::Instant::now();
+        if self.retired_at.is_some_and(|at| now - at < RETIRE_EVERY) {
+            return Ok(());
+        }
+        self.retired_at = Some(now);
+        let gone = self
+            .db
+            .retire_decisions(self.decision_days, RETIRE_PAGE)
+            .await?;
+        if gone > 0 {
+            tracing::info!(gone, "deleted decisions past their retention");
+        }
+        if gone == RETIRE_PAGE as u64 {
+            self.retired_at = None;
+        }
+        Ok(())
+    }
+}
+
+/// Why a turn could not be finished.
+enum Stopped {
+    /// A policy could not answer: the pipeline holds.
+    Held(NewHold),
+    /// The host failed.
+    Host(Error),
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self::Host(error)
+    }
+}
+
+fn log(error: &Error) {
+    match error {
+        Error::Unavailable(cause) => {
+            tracing::warn!(%cause, "the database does not answer; turns wait for it")
+        }
+        Error::Internal(cause) => tracing::error!(
+            cause = format!("{cause:#}"),
+            "a turn failed and is taken again"
+        ),
+        Error::Refused(refusal) => {
+            tracing::warn!(code = %refusal.code, "a turn failed and is taken again: {refusal}")
+        }
+    }
+}

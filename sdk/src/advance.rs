@@ -1,0 +1,46 @@
+//! The hook `advance`: what is next for these versions, and what should run?
+
+pub use crate::bindings::advance::exports::pointsman::policy::advance::{
+    Answer, Kernel, Mover, Question, Stage, Step, Tried,
+};
+use crate::{Basis, Context, Policy, Stop};
+
+/// A policy that moves versions from stage to stage and says what should run.
+pub trait Advance: Policy {
+    /// Decides about versions of one distro. Versions that the answer does not name keep their stage
+    /// and their runs.
+    ///
+    /// # Errors
+    /// A [`Stop`]: every version keeps its stage and its runs.
+    fn advance(context: &Context<Self::Settings>, question: Question) -> Result<Answer, Stop>;
+}
+
+impl Question {
+    /// The stage of that name.
+    #[must_use]
+    pub fn stage(&self, name: &str) -> Option<&Stage> {
+        self.stages.iter().find(|stage| stage.name == name)
+    }
+}
+
+impl Kernel {
+    /// The newest run of a purpose.
+    #[must_use]
+    pub fn tried(&self, purpose: &str) -> Option<&Tried> {
+        self.tried.iter().find(|tried| tried.purpose == purpose)
+    }
+}
+
+impl Step {
+    /// A step that changes nothing and lets nothing run, of the kernel at that index.
+    #[must_use]
+    pub fn stay(index: u32, basis: Basis) -> Self {
+        Step {
+            index,
+            stage: None,
+            purpose: None,
+            priority: 0,
+            basis,
+        }
+    }
+}

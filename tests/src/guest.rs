@@ -1,0 +1,251 @@
+//! Makes small plugins for the tests: components whose answer is written down byte for byte, and some
+//! that give none. What a stock policy would never say, these do.
+
+use std::fmt::Write as _;
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// Where the answer lies in the guest's memory.
+const ANSWER: u32 = 1024;
+/// Where the texts and lists that it points to begin; arguments come above 65536.
+const REST: u32 = 4096;
+
+/// The hook that a guest answers.
+#[derive(Debug, Clone, Copy)]
+pub enum Hook {
+    /// `ignore`.
+    Ignore,
+    /// `advance`.
+    Advance,
+}
+
+impl Hook {
+    fn name(self) -> &'static str {
+        match self {
+            Hook::Ignore => "ignore",
+            Hook::Advance => "advance",
+        }
+    }
+}
+
+/// A guest that runs `body`, which leaves the address of the answer.
+pub fn runs(hook: Hook, body: &str) -> Vec<u8> {
+    build(hook, "", body)
+}
+
+/// A guest that traps.
+pub fn traps(hook: Hook) -> Vec<u8> {
+    runs(hook, "unreachable")
+}
+
+/// A guest that never comes back.
+pub fn loops(hook: Hook) -> Vec<u8> {
+    runs(hook, "(loop $ever (br $ever)) unreachable")
+}
+
+/// A guest that ignores versions by index, all for one reason.
+pub fn ignores(versions: &[u32], ground: &Ground<'_>, basis: &Basis<'_>) -> Vec<u8> {
+    let mut memory = Memory::default();
+    let mut bytes = memory.text(ground.scope);
+    bytes.extend(option(ground.rule.map(u64::to_le_bytes), 8));
+    bytes.extend(memory.reason("test.ground"));
+    let grounds = memory.list(vec![bytes]);
+    let ignored = versions.iter().map(|version| [version.to_le_bytes(), 0_u32.to_le_bytes()].concat());
+    let ignored = memory.list(ignored.collect());
+    let answer = [grounds, ignored, memory.basis(basis)].concat();
+    memory.guest(Hook::Ignore, &answer)
+}
+
+/// A guest that proposes these steps.
+pub fn advances(steps: &[Step<'_>], basis: &Basis<'_>) -> Vec<u8> {
+    let mut memory = Memory::default();
+    let steps = steps
+        .iter()
+        .map(|step| {
+            let mut bytes = step.index.to_le_bytes().to_vec();
+            for text in [step.stage, step.purpose] {
+                let text = text.map(|text| memory.text(text));
+                bytes.extend(option(text, 4));
+            }
+            bytes.extend(0_u32.to_le_bytes());
+            bytes.extend(memory.basis(&Basis::default()));
+            bytes
+        })
+        .collect();
+    let steps = memory.list(steps);
+    let answer = [steps, memory.basis(basis)].concat();
+    memory.guest(Hook::Advance, &answer)
+}
+
+/// One step of `advance`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Step<'a> {
+    /// The kernel's place in the question.
+    pub index: u32,
+    /// Where to move it.
+    pub stage: Option<&'a str>,
+    /// What to run.
+    pub purpose: Option<&'a str>,
+}
+
+/// Why versions are ignored.
+#[derive(Debug, Clone, Copy)]
+pub struct Ground<'a> {
+    /// all, automatic, or nonsense.
+    pub scope: &'a str,
+    /// The rule.
+    pub rule: Option<u64>,
+}
+
+/// What every answer carries.
+#[derive(Debug, Clone, Copy)]
+pub struct Basis<'a> {
+    /// The reason's code.
+    pub code: &'a str,
+    /// The key of a note, if it has one.
+    pub note: Option<&'a str>,
+    /// The key of an attribute, if it has one.
+    pub attr: Option<&'a str>,
+}
+
+impl Default for Basis<'_> {
+    fn default() -> Self {
+        Self { code: "test.said", note: None, attr: None }
+    }
+}
+
+/// The same component with another digest: a section that nothing reads.
+pub fn another_build(mut wasm: Vec<u8>, tag: &str) -> Vec<u8> {
+    let name = format!("build-{tag}");
+    let small = |n: usize| u8::try_from(n).ok().filter(|n| *n < 128).expect("a short tag");
+    wasm.extend([0, small(name.len() + 1), small(name.len())]);
+    wasm.extend(name.as_bytes());
+    wasm
+}
+
+/// A component that exports nothing.
+pub fn without_hook() -> Vec<u8> {
+    encode("package test:guest; world guest {}", "(module)")
+}
+
+/// A component that imports something, beside a hook.
+pub fn with_import() -> Vec<u8> {
+    let world = "package test:guest;
+        interface clock { now: func() -> u64; }
+        world guest { import clock; include pointsman:policy/ignore-policy@0.1.0; }";
+    let import = r#"(import "test:guest/clock" "now" (func (result i64)))"#;
+    encode(world, &module(Hook::Ignore, import, "", "unreachable"))
+}
+
+/// What a guest's memory holds, written down beforehand.
+#[derive(Default)]
+struct Memory {
+    rest: Vec<u8>,
+}
+
+impl Memory {
+    /// Puts bytes somewhere; gives pointer and length as the ABI has them.
+    fn put(&mut self, bytes: &[u8], length: usize) -> Vec<u8> {
+        self.rest.resize(self.rest.len().next_multiple_of(8), 0);
+        let at = REST + u32::try_from(self.rest.len()).expect("a small answer");
+        self.rest.extend(bytes);
+        let length = u32::try_from(length).expect("a small answer");
+        [at.to_le_bytes(), length.to_le_bytes()].concat()
+    }
+
+    fn text(&mut self, text: &str) -> Vec<u8> {
+        self.put(text.as_bytes(), text.len())
+    }
+
+    fn list(&mut self, items: Vec<Vec<u8>>) -> Vec<u8> {
+        let length = items.len();
+        self.put(&items.concat(), length)
+    }
+
+    fn reason(&mut self, code: &str) -> Vec<u8> {
+        [self.text(code), self.text("A test says so."), self.list(vec![])].concat()
+    }
+
+    fn basis(&mut self, basis: &Basis<'_>) -> Vec<u8> {
+        let mut bytes = self.reason(basis.code);
+        bytes.extend(option(None::<[u8; 8]>, 8));
+        let note = basis.note.map(|key| [self.text(key), option(None::<[u8; 8]>, 4)].concat());
+        bytes.extend(self.list(note.into_iter().collect()));
+        bytes.extend(self.list(vec![]));
+        let attr = basis.attr.map(|key| [self.text(key), self.text("")].concat());
+        bytes.extend(self.list(attr.into_iter().collect()));
+        bytes
+    }
+
+    fn guest(&self, hook: Hook, answer: &[u8]) -> Vec<u8> {
+        // `ok`, with what follows aligned to 8.
+        let answer = [&[0; 8], answer].concat();
+        let mut fields = data(ANSWER, &answer);
+        fields += &data(REST, &self.rest);
+        build(hook, &fields, &format!("(i32.const {ANSWER})"))
+    }
+}
+
+/// An option whose value of 8 bytes is aligned like this.
+fn option(value: Option<impl AsRef<[u8]>>, align: usize) -> Vec<u8> {
+    let mut bytes = vec![0; align];
+    match value {
+        Some(value) => {
+            bytes[0] = 1;
+            bytes.extend(value.as_ref());
+        }
+        None => bytes.extend([0; 8]),
+    }
+    bytes
+}
+
+fn data(at: u32, bytes: &[u8]) -> String {
+    let mut text = format!("(data (i32.const {at}) \"");
+    for byte in bytes {
+        let _ = write!(text, "\\{byte:02x}");
+    }
+    text + "\")"
+}
+
+fn build(hook: Hook, fields: &str, body: &str) -> Vec<u8> {
+    let world = format!(
+        "package test:guest; world guest {{ include pointsman:policy/{}-policy@0.1.0; }}",
+        hook.name()
+    );
+    encode(&world, &module(hook, "", fields, body))
+}
+
+fn module(hook: Hook, imports: &str, fields: &str, body: &str) -> String {
+    let name = hook.name();
+    format!(
+        r#"(module
+          {imports}
+          (memory (export "memory") 2)
+          (global $heap (mut i32) (i32.const 65536))
+          (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+            (local $at i32)
+            (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
+            (global.set $heap (i32.add (local.get $at) (local.get 3)))
+            (block $fits
+              (br_if $fits (i32.le_u (global.get $heap) (i32.mul (memory.size) (i32.const 65536))))
+              (br_if $fits (i32.ne (i32.const -1)
+                (memory.grow (i32.add (i32.const 1) (i32.div_u (local.get 3) (i32.const 65536))))))
+              unreachable)
+            (local.get $at))
+          {fields}
+          (func (export "pointsman:policy/{name}@0.1.0#decide") (param i32) (result i32) {body}))"#
+    )
+}
+
+/// Wraps a module in a component of the last world of `wit`.
+fn encode(wit: &str, module: &str) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    resolve.push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/0.1")).expect("the contract");
+    let package = resolve.push_source("guest.wit", wit).expect("a world");
+    let world = resolve.select_world(&[package], None).expect("one world");
+    let mut module = wat::parse_str(module).expect("a module");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).expect("its type");
+    let mut encoder = ComponentEncoder::default().module(&module).expect("a module of it").validate(true);
+    encoder.encode().expect("a component")
+}

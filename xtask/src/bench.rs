@@ -1,0 +1,34 @@
+//! `cargo xtask bench NAME`: the benchmarks, in release.
+
+use std::path::Path;
+
+use anyhow::ensure;
+
+use crate::packages::{self, C_COMPILER, POSTGRES};
+use crate::{process, stock_plugins};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Which benchmark, such as `record`
+    name: String,
+    /// More arguments for it, after `--`
+    #[arg(last = true)]
+    rest: Vec<String>,
+}
+
+pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<()> {
+    ensure!(
+        root.join("bench/Cargo.toml").exists(),
+        "this checkout has no benchmarks: the crate `bench/` (pointsman-bench) is not there"
+    );
+    packages::ensure(&[C_COMPILER, POSTGRES])?;
+    let plugins = stock_plugins(root)?;
+    eprintln!("bench: building in release");
+    process::run(
+        process::cargo(root)
+            .args(["run", "--release", "--package", "pointsman-bench", "--"])
+            .arg(&args.name)
+            .args(&args.rest)
+            .env("POINTSMAN_PLUGIN_DIR", plugins),
+    )
+}

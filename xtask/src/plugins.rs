@@ -1,0 +1,291 @@
+//! Builds the stock plugins: each crate in `plugins/` to a WebAssembly component in `target/plugins/`.
+//!
+//! The same source and compiler give the same bytes wherever the checkout lies, so that a plugin keeps
+//! its digest and the server has nothing to swap. Function names are kept, for the backtrace of a trap.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+use wit_component::{ComponentEncoder, DecodedWasm};
+
+use crate::process;
+use crate::wasm_toolchain::{TARGET, WasmToolchain};
+
+/// `[profile.plugin]` in `Cargo.toml`.
+const PROFILE: &str = "plugin";
+
+/// Apart from the host's own, so that the two builds do not wait for each other's lock.
+const BUILD_DIR: &str = "target/plugins-build";
+
+/// What a plugin may import: the package of the contract, of which only types can be asked for.
+const CONTRACT: &str = "pointsman:policy/";
+
+/// Lines of cargo's output that an error quotes.
+const QUOTED_LINES: usize = 60;
+
+/// A plugin that is ready to be uploaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BuiltPlugin {
+    /// The crate's name: `ignore-patterns`.
+    pub(crate) name: String,
+    /// The component.
+    pub(crate) path: PathBuf,
+    /// What it exports of the contract, sorted: `ignore`, `settings`.
+    pub(crate) exports: Vec<String>,
+    /// Its size.
+    pub(crate) bytes: u64,
+}
+
+/// Builds every plugin that is not up to date; `progress` is told what is going on, one short line at a
+/// time.
+///
+/// # Errors
+///
+/// When there is no compiler for WebAssembly and none can be installed, with what to install; when a
+/// plugin does not compile, with what the compiler said; when it is no component that the host would
+/// take.
+pub(crate) fn build_all(
+    root: &Path,
+    progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<Vec<BuiltPlugin>> {
+    let toolchain = WasmToolchain::find(progress)?;
+    let workspace = Workspace::read(root, &toolchain)?;
+    progress(&format!(
+        "building {} plugins with {}",
+        workspace.plugins.len(),
+        toolchain.name
+    ));
+    compile(root, &toolchain, &workspace, progress)?;
+    let out_dir = root.join("target/plugins");
+    std::fs::create_dir_all(&out_dir)
+        .with_context(|| format!("cannot make {}", out_dir.display()))?;
+    workspace
+        .plugins
+        .iter()
+        .map(|name| componentise(root, &out_dir, name))
+        .collect()
+}
+
+/// What cargo knows of the workspace.
+struct Workspace {
+    /// Names of the packages in `plugins/`, sorted.
+    plugins: Vec<String>,
+    /// Folders that hold the sources of registries, with the hash of the registry's address as name.
+    registries: BTreeSet<PathBuf>,
+}
+
+impl Workspace {
+    fn read(root: &Path, toolchain: &WasmToolchain) -> anyhow::Result<Self> {
+        let args = [
+            "metadata",
+            "--locked",
+            "--format-version",
+            "1",
+            "--filter-platform",
+            TARGET,
+        ];
+        let said = process::output(toolchain.cargo(root).args(args))?;
+        let metadata: Value =
+            serde_json::from_str(&said).context("`cargo metadata` did not write JSON")?;
+        let mut workspace = Workspace {
+            plugins: Vec::new(),
+            registries: BTreeSet::new(),
+        };
+        for package in metadata["packages"].as_array().into_iter().flatten() {
+            let manifest = Path::new(package["manifest_path"].as_str().unwrap_or_default());
+            // `<folder>/<package>/Cargo.toml`
+            let Some(folder) = manifest.parent().and_then(Path::parent) else {
+                continue;
+            };
+            if folder == root.join("plugins") {
+                workspace
+                    .plugins
+                    .push(package["name"].as_str().unwrap_or_default().to_owned());
+            } else if package["source"]
+                .as_str()
+                .is_some_and(|source| source.starts_with("registry+"))
+            {
+                workspace.registries.insert(folder.to_owned());
+            }
+        }
+        if workspace.plugins.is_empty() {
+            bail!("there are no crates in {}", root.join("plugins").display());
+        }
+        workspace.plugins.sort_unstable();
+        Ok(workspace)
+    }
+}
+
+fn compile(
+    root: &Path,
+    toolchain: &WasmToolchain,
+    workspace: &Workspace,
+    progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<()> {
+    let mut command = toolchain.cargo(root);
+    command.args([
+        "build",
+        "--locked",
+        "--lib",
+        "--target",
+        TARGET,
+        "--profile",
+        PROFILE,
+    ]);
+    command
+        .args(["--target-dir", BUILD_DIR])
+        .args(toolchain.build_args());
+    command.args(
+        workspace
+            .plugins
+            .iter()
+            .flat_map(|name| ["--package", name.as_str()]),
+    );
+    command.env("CARGO_ENCODED_RUSTFLAGS", rustflags(root, workspace));
+    run_with_progress(&mut command, progress)
+}
+
+/// Flags for what runs in the guest; cargo gives them to nothing else, as a target is named.
+fn rustflags(root: &Path, workspace: &Workspace) -> OsString {
+    let mut flags: Vec<OsString> = vec!["-Ctarget-feature=+simd128".into()];
+    let mut remap = |from: &Path, to: &str| {
+        let mut flag = OsString::from("--remap-path-prefix=");
+        flag.push(from);
+        flag.push("=");
+        flag.push(to);
+        flags.push(flag);
+    };
+    remap(root, "/pointsman");
+    for registry in &workspace.registries {
+        remap(registry, "/registry");
+    }
+    flags.join("\u{1f}".as_ref())
+}
+
+/// Runs cargo, tells each of its lines as they come, and quotes the last of them in the error.
+fn run_with_progress(command: &mut Command, progress: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
+    let shown = process::show(command);
+    command
+        .env("CARGO_TERM_COLOR", "never")
+        .env("CARGO_TERM_PROGRESS_WHEN", "never");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot start `{shown}`"))?;
+    let mut quoted = VecDeque::with_capacity(QUOTED_LINES);
+    for line in child
+        .stderr
+        .take()
+        .map(BufReader::new)
+        .into_iter()
+        .flat_map(BufReader::lines)
+    {
+        let line = line.with_context(|| format!("cannot read what `{shown}` says"))?;
+        if !line.trim().is_empty() {
+            progress(line.trim());
+        }
+        if quoted.len() == QUOTED_LINES {
+            quoted.pop_front();
+        }
+        quoted.push_back(line);
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        let quoted: Vec<String> = quoted.into();
+        bail!("`{shown}` failed ({status}):\n{}", quoted.join("\n"));
+    }
+    Ok(())
+}
+
+/// Makes a component of what the compiler made. That takes milliseconds, so it is always done, and
+/// written only if it is new: who watches the file sees a change only when there is one.
+fn componentise(root: &Path, out_dir: &Path, name: &str) -> anyhow::Result<BuiltPlugin> {
+    let module = root
+        .join(BUILD_DIR)
+        .join(TARGET)
+        .join(PROFILE)
+        .join(format!("{}.wasm", name.replace('-', "_")));
+    let module =
+        std::fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
+    let component =
+        encode(&module).with_context(|| format!("plugin {name} cannot become a component"))?;
+    let exports = exports(&component)
+        .with_context(|| format!("plugin {name} would be refused by the host"))?;
+    let path = out_dir.join(format!("{name}.wasm"));
+    if std::fs::read(&path).ok().as_ref() != Some(&component) {
+        // Beside it and renamed, so that nobody reads half of it.
+        let new = tempfile::NamedTempFile::new_in(out_dir).context("cannot write a component")?;
+        std::fs::write(&new, &component)
+            .with_context(|| format!("cannot write {}", new.path().display()))?;
+        make_readable(&new)?;
+        new.persist(&path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(BuiltPlugin {
+        name: name.to_owned(),
+        path,
+        exports,
+        bytes: component.len() as u64,
+    })
+}
+
+/// Temporary files are their owner's alone; the host may run as another user.
+fn make_readable(file: &tempfile::NamedTempFile) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let permissions = std::fs::Permissions::from_mode(0o644);
+    file.as_file()
+        .set_permissions(permissions)
+        .context("cannot make a component readable")
+}
+
+fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
+    ComponentEncoder::default()
+        .validate(true)
+        .module(module)?
+        .encode()
+}
+
+/// What a component exports of the contract.
+///
+/// # Errors
+///
+/// When it exports nothing of it, or imports a function or anything from elsewhere: the host gives a
+/// plugin its question and nothing else.
+fn exports(component: &[u8]) -> anyhow::Result<Vec<String>> {
+    let DecodedWasm::Component(resolve, world) = wit_component::decode(component)? else {
+        bail!("it is no component");
+    };
+    let world = &resolve.worlds[world];
+    for (key, item) in &world.imports {
+        let name = resolve.name_world_key(key);
+        let has_functions = match item {
+            wit_parser::WorldItem::Interface { id, .. } => {
+                !resolve.interfaces[*id].functions.is_empty()
+            }
+            wit_parser::WorldItem::Type { .. } => false,
+            wit_parser::WorldItem::Function(_) => true,
+        };
+        if has_functions || !name.starts_with(CONTRACT) {
+            bail!(
+                "it imports `{name}`: a plugin has its question and nothing else, so leave out what needs that"
+            );
+        }
+    }
+    let names = world.exports.keys().map(|key| resolve.name_world_key(key));
+    let of_contract =
+        names.filter_map(|name| Some(name.strip_prefix(CONTRACT)?.split('@').next()?.to_owned()));
+    let mut exports: Vec<String> = of_contract.collect();
+    if exports.is_empty() {
+        bail!("it exports no hook: name one in `pointsman_sdk::export!`");
+    }
+    exports.sort_unstable();
+    Ok(exports)
+}
