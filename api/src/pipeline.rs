@@ -56,7 +56,7 @@ wire! {
         pub held: Option<Hold>,
         /// Its bindings, by hook and position.
         pub bindings: Vec<Binding>,
-        /// Versions still to be looked at again after a swap or a new pattern.
+        /// Sweeps still to be done: looks at many versions again, after a swap or a new pattern.
         pub pending: i64,
         /// True when it has decided about everything that is committed.
         pub idle: bool,

@@ -28,12 +28,19 @@ pub(crate) async fn run(lab: &Lab, scale: &Scale) -> anyhow::Result<()> {
     let mut floor = PgConnection::connect(&floor_url).await?;
     for url in [&url, &floor_url] {
         // As it is in a real record.
-        sql(&mut PgConnection::connect(url).await?, "alter table event set logged").await?;
+        sql(
+            &mut PgConnection::connect(url).await?,
+            "alter table event set logged",
+        )
+        .await?;
     }
     lean_journal(&mut floor).await?;
-    let distros: Vec<i32> = sqlx::query_scalar("select id from distro order by id").fetch_all(&mut floor).await?;
-    let state: i32 =
-        sqlx::query_scalar("select id from kernel_state order by rank limit 1").fetch_one(&mut floor).await?;
+    let distros: Vec<i32> = sqlx::query_scalar("select id from distro order by id")
+        .fetch_all(&mut floor)
+        .await?;
+    let state: i32 = sqlx::query_scalar("select id from kernel_state order by rank limit 1")
+        .fetch_one(&mut floor)
+        .await?;
 
     let host = lab.host("batches", &url).await?;
     let mut client = host.client().await?;
@@ -41,9 +48,18 @@ pub(crate) async fn run(lab: &Lab, scale: &Scale) -> anyhow::Result<()> {
     // More rounds than elsewhere: they are short, and a checkpoint or a vacuum hits some.
     let rounds = 2 * scale.rounds + 1;
     for round in 0..WARM_UP + rounds {
-        progress(format!("create: round {} of {}", round + 1, WARM_UP + rounds));
+        progress(format!(
+            "create: round {} of {}",
+            round + 1,
+            WARM_UP + rounds
+        ));
         let mut rows: Vec<(usize, String)> = (0..scale.batch)
-            .map(|n| (n % distros.len(), format!("6.{round}.{}-{}-generic", n / 2_000, n / distros.len())))
+            .map(|n| {
+                (
+                    n % distros.len(),
+                    format!("6.{round}.{}-{}-generic", n / 2_000, n / distros.len()),
+                )
+            })
             .collect();
         rows.sort();
         let kernels: Vec<Value> = rows
@@ -67,11 +83,21 @@ pub(crate) async fn run(lab: &Lab, scale: &Scale) -> anyhow::Result<()> {
         .execute(&mut floor)
         .await?;
         let floor_ms = ms(began.elapsed());
-        anyhow::ensure!(inserted.rows_affected() == scale.batch as u64, "the floor created fewer");
+        anyhow::ensure!(
+            inserted.rows_affected() == scale.batch as u64,
+            "the floor created fewer"
+        );
 
         let reply = client.send(&request).await?;
-        let (took, status, written) = (ms(reply.took), reply.status, serde_json::from_slice::<Value>(reply.body)?);
-        anyhow::ensure!(status == 200 && written["created"] == scale.batch, "{status}: {written}");
+        let (took, status, written) = (
+            ms(reply.took),
+            reply.status,
+            serde_json::from_slice::<Value>(reply.body)?,
+        );
+        anyhow::ensure!(
+            status == 200 && written["created"] == scale.batch,
+            "{status}: {written}"
+        );
         // The turn reads the batch's events meanwhile; the next floor shall not pay for it.
         sweep::until_idle(&mut client).await?;
         if round >= WARM_UP {
@@ -81,7 +107,11 @@ pub(crate) async fn run(lab: &Lab, scale: &Scale) -> anyhow::Result<()> {
     }
     let events: (i64, i64) = (events_of(&url).await?, events_of(&floor_url).await?);
     anyhow::ensure!(events.0 == events.1, "the two journals differ: {events:?}");
-    let ratios: Vec<f64> = ours.iter().zip(&floors).map(|(ours, floor)| floor / ours).collect();
+    let ratios: Vec<f64> = ours
+        .iter()
+        .zip(&floors)
+        .map(|(ours, floor)| floor / ours)
+        .collect();
     note(format!(
         "create: {} versions with their events in one batch, after {} are there; medians of {rounds} rounds: HTTP {:.0} ms, one statement {:.0} ms; ratios {}",
         scale.batch,

@@ -55,12 +55,18 @@ pub(crate) fn version_name(n: u64) -> String {
 }
 
 /// [`version_name`] over `n`.
-const NAME_SQL: &str = "'5.' || n / 1000 || '.' || (n / 100) % 10 || '-' || 33 + 2 * ((n % 100) / 4) || '-' ||
+const NAME_SQL: &str =
+    "'5.' || n / 1000 || '.' || (n / 100) % 10 || '-' || 33 + 2 * ((n % 100) / 4) || '-' ||
     (array['generic', 'lowlatency', 'amd64', 'cloud-amd64'])[n % 4 + 1] ||
     case when n in (37, 338) then '+raspi' else '' end";
 
 /// Fills a fresh database with `versions` and `events` (at least as many).
-pub(crate) async fn fill(url: &str, distros: u32, versions: u64, events: u64) -> anyhow::Result<Filled> {
+pub(crate) async fn fill(
+    url: &str,
+    distros: u32,
+    versions: u64,
+    events: u64,
+) -> anyhow::Result<Filled> {
     let mut connection = PgConnection::connect(url).await?;
     let c = &mut connection;
     run(c, "set synchronous_commit = off; set maintenance_work_mem = '1GB'; set max_parallel_maintenance_workers = 2")
@@ -77,7 +83,9 @@ pub(crate) async fn fill(url: &str, distros: u32, versions: u64, events: u64) ->
     .await?;
 
     let generations = events.div_ceil(PER_GENERATION);
-    let before: String = sqlx::query_scalar("select pg_current_xact_id()::text").fetch_one(&mut *c).await?;
+    let before: String = sqlx::query_scalar("select pg_current_xact_id()::text")
+        .fetch_one(&mut *c)
+        .await?;
     let first_tx: u64 = before.parse::<u64>()? + 1;
     run(
         c,
@@ -131,13 +139,19 @@ pub(crate) async fn fill(url: &str, distros: u32, versions: u64, events: u64) ->
     create_indexes(c, indexes).await?;
 
     progress(format!("filling in {events} events"));
-    let first_event: i64 = sqlx::query_scalar("select coalesce(max(id), 0) + 1 from event").fetch_one(&mut *c).await?;
+    let first_event: i64 = sqlx::query_scalar("select coalesce(max(id), 0) + 1 from event")
+        .fetch_one(&mut *c)
+        .await?;
     // The record survives a crash; a throwaway copy that only is read need not.
     run(c, "alter table event set unlogged").await?;
     let indexes = drop_indexes(c, "event").await?;
     let half = events / 2;
     let mut other = PgConnection::connect(url).await?;
-    run(&mut other, "set synchronous_commit = off; set session_replication_role = replica").await?;
+    run(
+        &mut other,
+        "set synchronous_commit = off; set session_replication_role = replica",
+    )
+    .await?;
     let part = |from: u64, to: u64| {
         format!(
             "insert into event (epoch, tx, id, generation, at, kind, operation, name, changes)
@@ -159,7 +173,11 @@ pub(crate) async fn fill(url: &str, distros: u32, versions: u64, events: u64) ->
     other.close().await?;
     progress("indexing the events");
     create_indexes(c, indexes).await?;
-    run(c, "select setval(pg_get_serial_sequence('event', 'id'), (select max(id) from event))").await?;
+    run(
+        c,
+        "select setval(pg_get_serial_sequence('event', 'id'), (select max(id) from event))",
+    )
+    .await?;
 
     // A pipeline that has read it all: what is measured is not the reading of history.
     run(
@@ -171,7 +189,13 @@ pub(crate) async fn fill(url: &str, distros: u32, versions: u64, events: u64) ->
         ),
     )
     .await?;
-    for table in ["kernel_version", "event", "generation", "distro", "kernel_state"] {
+    for table in [
+        "kernel_version",
+        "event",
+        "generation",
+        "distro",
+        "kernel_state",
+    ] {
         run(c, &format!("vacuum (analyze, freeze) {table}")).await?;
     }
     connection.close().await?;

@@ -29,10 +29,18 @@ pub(crate) struct Reply<'a> {
 impl Client {
     /// Connects to a host at `http://address:port`.
     pub(crate) async fn connect(url: &str, token: &str) -> anyhow::Result<Self> {
-        let host = url.strip_prefix("http://").context("an http address")?.to_owned();
+        let host = url
+            .strip_prefix("http://")
+            .context("an http address")?
+            .to_owned();
         let stream = TcpStream::connect(&host).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, host, token: token.to_owned(), buffer: vec![0; BUFFER] })
+        Ok(Self {
+            stream,
+            host,
+            token: token.to_owned(),
+            buffer: vec![0; BUFFER],
+        })
     }
 
     /// The bytes of a request, to be made once where it is sent often.
@@ -42,7 +50,10 @@ impl Client {
             self.host, self.token
         );
         if !body.is_empty() {
-            request.push_str(&format!("content-type: {kind}\r\ncontent-length: {}\r\n", body.len()));
+            request.push_str(&format!(
+                "content-type: {kind}\r\ncontent-length: {}\r\n",
+                body.len()
+            ));
         }
         request.push_str("\r\n");
         [request.as_bytes(), body].concat()
@@ -62,7 +73,8 @@ impl Client {
                     .lines()
                     .find_map(|line| {
                         let (name, value) = line.split_once(':')?;
-                        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>())
+                        name.eq_ignore_ascii_case("content-length")
+                            .then(|| value.trim().parse::<usize>())
                     })
                     .with_context(|| format!("a reply without a length: {head}"))??;
                 break (status, end + 4, length);
@@ -73,7 +85,11 @@ impl Client {
         }
         ensure!(read == head + length, "a reply that nobody asked for");
         let took = began.elapsed();
-        Ok(Reply { status, body: &self.buffer[head..head + length], took })
+        Ok(Reply {
+            status,
+            body: &self.buffer[head..head + length],
+            took,
+        })
     }
 
     async fn read_more(&mut self, at: usize) -> anyhow::Result<usize> {
@@ -99,14 +115,28 @@ impl Client {
         path: &str,
         body: &serde_json::Value,
     ) -> anyhow::Result<serde_json::Value> {
-        let request = self.request(method, path, "application/json", body.to_string().as_bytes());
+        let request = self.request(
+            method,
+            path,
+            "application/json",
+            body.to_string().as_bytes(),
+        );
         self.json(&request, path).await
     }
 
     /// Sends a request whose reply is JSON.
-    pub(crate) async fn json(&mut self, request: &[u8], path: &str) -> anyhow::Result<serde_json::Value> {
+    pub(crate) async fn json(
+        &mut self,
+        request: &[u8],
+        path: &str,
+    ) -> anyhow::Result<serde_json::Value> {
         let reply = self.send(request).await?;
-        ensure!(reply.status == 200, "{path}: {} {}", reply.status, String::from_utf8_lossy(reply.body));
+        ensure!(
+            reply.status == 200,
+            "{path}: {} {}",
+            reply.status,
+            String::from_utf8_lossy(reply.body)
+        );
         Ok(serde_json::from_slice(reply.body)?)
     }
 }
@@ -115,12 +145,16 @@ impl Client {
 pub(crate) fn query(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect()
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
 }

@@ -22,12 +22,19 @@ const AT: u64 = 1_790_000_000_000;
 pub(crate) async fn run(scale: &Scale) -> anyhow::Result<()> {
     progress("compiling the ignore plugin");
     let wasm = wasm("ignore-patterns")?;
-    let runtime =
-        Runtime::new(RuntimeConfig { compiler: Compiler::InProcess, cache_dir: None, calls_at_once: 2 })?;
-    let plugin = runtime.load(wasm.into()).await.map_err(|rejection| anyhow::anyhow!("{rejection}"))?;
+    let runtime = Runtime::new(RuntimeConfig {
+        compiler: Compiler::InProcess,
+        cache_dir: None,
+        calls_at_once: 2,
+    })?;
+    let plugin = runtime
+        .load(wasm.into())
+        .await
+        .map_err(|rejection| anyhow::anyhow!("{rejection}"))?;
     let patterns = patterns();
-    let questions: Vec<(ignore::Question, wit::Question)> =
-        (0..scale.questions as u64).map(|n| question(n * VERSIONS, &patterns)).collect();
+    let questions: Vec<(ignore::Question, wit::Question)> = (0..scale.questions as u64)
+        .map(|n| question(n * VERSIONS, &patterns))
+        .collect();
     let limits = CallLimits::of(Hook::Ignore);
     let context = types::Context {
         pipeline: "kernels".to_owned(),
@@ -59,7 +66,11 @@ pub(crate) async fn run(scale: &Scale) -> anyhow::Result<()> {
                 bail!("no answer");
             };
             let same = native.ignored.len() == guest.ignored.len()
-                && native.ignored.iter().zip(&guest.ignored).all(|(a, b)| a.version == b.version && a.ground == b.ground);
+                && native
+                    .ignored
+                    .iter()
+                    .zip(&guest.ignored)
+                    .all(|(a, b)| a.version == b.version && a.ground == b.ground);
             ensure!(same, "plugin and native code differ");
             ignored += guest.ignored.len();
         }
@@ -69,7 +80,11 @@ pub(crate) async fn run(scale: &Scale) -> anyhow::Result<()> {
             ours.push(plugin_ms);
         }
     }
-    let ratios: Vec<f64> = ours.iter().zip(&floors).map(|(ours, floor)| ours / floor).collect();
+    let ratios: Vec<f64> = ours
+        .iter()
+        .zip(&floors)
+        .map(|(ours, floor)| ours / floor)
+        .collect();
     note(format!(
         "ignore: {} versions against {} patterns in questions of {VERSIONS}, {ignored} ignored; medians of {} rounds: plugin {:.1} ms, native {:.1} ms; ratios {}",
         VERSIONS * scale.questions as u64,
@@ -85,9 +100,15 @@ pub(crate) async fn run(scale: &Scale) -> anyhow::Result<()> {
 
 /// A built plugin, from where `cargo xtask` puts them.
 pub(crate) fn wasm(name: &str) -> anyhow::Result<Vec<u8>> {
-    let dir = std::env::var_os("POINTSMAN_PLUGIN_DIR").map_or_else(|| PathBuf::from("target/plugins"), PathBuf::from);
+    let dir = std::env::var_os("POINTSMAN_PLUGIN_DIR")
+        .map_or_else(|| PathBuf::from("target/plugins"), PathBuf::from);
     let file = dir.join(format!("{name}.wasm"));
-    std::fs::read(&file).with_context(|| format!("cannot read {}; `cargo xtask plugins` builds it", file.display()))
+    std::fs::read(&file).with_context(|| {
+        format!(
+            "cannot read {}; `cargo xtask plugins` builds it",
+            file.display()
+        )
+    })
 }
 
 /// A hundred patterns as people write them: series, flavours, single builds, some anchored and some not;
@@ -136,7 +157,10 @@ fn question(first: u64, patterns: &[(&'static str, String)]) -> (ignore::Questio
         versions: native
             .versions
             .iter()
-            .map(|version| wit::Version { first_seen: version.first_seen, hosts: version.hosts })
+            .map(|version| wit::Version {
+                first_seen: version.first_seen,
+                hosts: version.hosts,
+            })
             .collect(),
         version_attrs: vec![],
     };

@@ -40,7 +40,8 @@ impl Lab {
         .context("a folder for the databases")?;
         // PostgreSQL runs as somebody else where we are root.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
-        let postgres = postgres::start(EmbeddedConfig::new(dir.path()), |step| progress(step)).await?;
+        let postgres =
+            postgres::start(EmbeddedConfig::new(dir.path()), |step| progress(step)).await?;
         let lab = Self { dir, postgres };
         let mut connection = PgConnection::connect(&lab.postgres.url()).await?;
         let settings: String = sqlx::query_scalar(
@@ -103,7 +104,10 @@ impl Host {
             {
                 break url.trim().to_owned();
             }
-            ensure!(child.try_wait()?.is_none(), "the host ended before it served");
+            ensure!(
+                child.try_wait()?.is_none(),
+                "the host ended before it served"
+            );
             ensure!(began.elapsed() < START, "the host does not start");
             tokio::time::sleep(LOOK_EVERY).await;
         };
@@ -111,7 +115,12 @@ impl Host {
             .context("the database has an admin already")?
             .trim()
             .to_owned();
-        let host = Self { url, token, child, stdin };
+        let host = Self {
+            url,
+            token,
+            child,
+            stdin,
+        };
         let mut client = host.client().await?;
         // A token is known as soon as the host has seen that it was made.
         while client.get("/v1/whoami").await.is_err() {
@@ -153,7 +162,10 @@ pub(crate) fn serve(data_dir: PathBuf, database_url: String) -> anyhow::Result<(
 
 /// A program of PostgreSQL: beside the newest server, or wherever the shell finds it.
 pub(crate) fn program(name: &str) -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
     let newest = versions
         .filter_map(|entry| {
             let major: u32 = entry.file_name().to_str()?.parse().ok()?;

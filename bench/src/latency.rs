@@ -57,14 +57,21 @@ const PAGES: [Case; 5] = [
         name: "kernels-by-distro",
         path: |f, ids, c| {
             let distro = some_distro(f, c);
-            format!("/v1/kernels?distro={}&cursor={}", distro_name(distro), behind(f, ids, distro, c))
+            format!(
+                "/v1/kernels?distro={}&cursor={}",
+                distro_name(distro),
+                behind(f, ids, distro, c)
+            )
         },
     },
     Case {
         name: "kernels-by-state",
         path: |f, ids, c| {
             let distro = some_distro(f, c).saturating_sub(3);
-            format!("/v1/kernels?state=tested&cursor={}", behind(f, ids, distro, c))
+            format!(
+                "/v1/kernels?state=tested&cursor={}",
+                behind(f, ids, distro, c)
+            )
         },
     },
     Case {
@@ -86,43 +93,79 @@ const PAGES: [Case; 5] = [
 /// Patterns with a trigram. How many versions match is said of each; where it grows with the record, the
 /// first page is what is measured.
 const PATTERNS: [Case; 8] = [
-    Case { name: "like-rare-40", path: |_, _, _| format!("/v1/kernels?like={}", query("%+raspi%")) },
-    Case { name: "regex-rare-40", path: |_, _, _| format!("/v1/kernels?regex={}", query("[+]raspi")) },
+    Case {
+        name: "like-rare-40",
+        path: |_, _, _| format!("/v1/kernels?like={}", query("%+raspi%")),
+    },
+    Case {
+        name: "regex-rare-40",
+        path: |_, _, _| format!("/v1/kernels?regex={}", query("[+]raspi")),
+    },
     Case {
         name: "like-prefix-2000",
-        path: |_, _, c| format!("/v1/kernels?like={}", query(&format!("5.0.{}-%", c.below(5)))),
+        path: |_, _, c| {
+            format!(
+                "/v1/kernels?like={}",
+                query(&format!("5.0.{}-%", c.below(5)))
+            )
+        },
     },
     Case {
         name: "like-prefix-of-distro-100",
         path: |f, _, c| {
             let distro = distro_name(some_distro(f, c));
-            format!("/v1/kernels?distro={distro}&like={}", query(&format!("5.0.{}-%", c.below(5))))
+            format!(
+                "/v1/kernels?distro={distro}&like={}",
+                query(&format!("5.0.{}-%", c.below(5)))
+            )
         },
     },
     Case {
         name: "regex-anchored-480",
-        path: |_, _, c| format!("/v1/kernels?regex={}", query(&format!("^5\\.0\\.{}-5[0-9]-", c.below(5)))),
+        path: |_, _, c| {
+            format!(
+                "/v1/kernels?regex={}",
+                query(&format!("^5\\.0\\.{}-5[0-9]-", c.below(5)))
+            )
+        },
     },
     Case {
         name: "like-infix-4%",
-        path: |_, _, c| format!("/v1/kernels?like={}", query(&format!("%-{}-%", 33 + 2 * c.below(25)))),
+        path: |_, _, c| {
+            format!(
+                "/v1/kernels?like={}",
+                query(&format!("%-{}-%", 33 + 2 * c.below(25)))
+            )
+        },
     },
     Case {
         name: "like-infix-of-distro-4%",
         path: |f, _, c| {
             let distro = distro_name(some_distro(f, c));
-            format!("/v1/kernels?distro={distro}&like={}", query(&format!("%-{}-%", 33 + 2 * c.below(25))))
+            format!(
+                "/v1/kernels?distro={distro}&like={}",
+                query(&format!("%-{}-%", 33 + 2 * c.below(25)))
+            )
         },
     },
     Case {
         name: "regex-suffix-1%",
-        path: |_, _, c| format!("/v1/kernels?regex={}", query(&format!("-{}-lowlatency$", 33 + 2 * c.below(25)))),
+        path: |_, _, c| {
+            format!(
+                "/v1/kernels?regex={}",
+                query(&format!("-{}-lowlatency$", 33 + 2 * c.below(25)))
+            )
+        },
     },
 ];
 
 /// Patterns without a trigram; the last two match nothing, so the whole record is looked through.
-const UNBOUNDED: [(&str, &str); 4] =
-    [("like", "%57%"), ("regex", "[0-9]-[a-z]"), ("like", "%zz%"), ("regex", "(([0-9a-z]+[-.])+[0-9a-z]+)+!")];
+const UNBOUNDED: [(&str, &str); 4] = [
+    ("like", "%57%"),
+    ("regex", "[0-9]-[a-z]"),
+    ("like", "%zz%"),
+    ("regex", "(([0-9a-z]+[-.])+[0-9a-z]+)+!"),
+];
 
 pub(crate) async fn run(lab: &Lab, scale: &Scale) -> anyhow::Result<()> {
     let few_url = lab.database("few").await?;
@@ -132,8 +175,16 @@ pub(crate) async fn run(lab: &Lab, scale: &Scale) -> anyhow::Result<()> {
     let small = lab.host("few", &few_url).await?;
     let large = lab.host("many", &many_url).await?;
     let mut sides = [
-        Side { ids: ids(&few_url).await?, filled: few, client: small.client().await? },
-        Side { ids: ids(&many_url).await?, filled: many, client: large.client().await? },
+        Side {
+            ids: ids(&few_url).await?,
+            filled: few,
+            client: small.client().await?,
+        },
+        Side {
+            ids: ids(&many_url).await?,
+            filled: many,
+            client: large.client().await?,
+        },
     ];
     compare("latency-pages", &PAGES, &mut sides, scale).await?;
     compare("latency-patterns", &PATTERNS, &mut sides, scale).await?;
@@ -151,12 +202,21 @@ struct Side {
 
 async fn ids(url: &str) -> anyhow::Result<Ids> {
     let mut connection = PgConnection::connect(url).await?;
-    let first: i32 = sqlx::query_scalar("select min(id) from distro").fetch_one(&mut connection).await?;
-    Ok(Ids { first_distro: u64::try_from(first)? })
+    let first: i32 = sqlx::query_scalar("select min(id) from distro")
+        .fetch_one(&mut connection)
+        .await?;
+    Ok(Ids {
+        first_distro: u64::try_from(first)?,
+    })
 }
 
 /// Each kind of request on both sides; the median over all kinds counts.
-async fn compare(name: &str, cases: &[Case], sides: &mut [Side; 2], scale: &Scale) -> anyhow::Result<()> {
+async fn compare(
+    name: &str,
+    cases: &[Case],
+    sides: &mut [Side; 2],
+    scale: &Scale,
+) -> anyhow::Result<()> {
     let mut all = [vec![], vec![]];
     for case in cases {
         progress(format!("{name}: {}", case.name));
@@ -168,7 +228,11 @@ async fn compare(name: &str, cases: &[Case], sides: &mut [Side; 2], scale: &Scal
                 let path = (case.path)(&side.filled, &side.ids, &mut chance[at]);
                 let request = side.client.request("GET", &path, "", b"");
                 let reply = side.client.send(&request).await?;
-                anyhow::ensure!(reply.status == 200, "{path}: {}", String::from_utf8_lossy(reply.body));
+                anyhow::ensure!(
+                    reply.status == 200,
+                    "{path}: {}",
+                    String::from_utf8_lossy(reply.body)
+                );
                 if n < WARM_UP {
                     continue;
                 }
@@ -211,7 +275,12 @@ async fn compare(name: &str, cases: &[Case], sides: &mut [Side; 2], scale: &Scal
 /// What becomes of patterns without a trigram.
 async fn unbounded(client: &mut Client) -> anyhow::Result<()> {
     for (kind, pattern) in UNBOUNDED {
-        let request = client.request("GET", &format!("/v1/kernels?{kind}={}", query(pattern)), "", b"");
+        let request = client.request(
+            "GET",
+            &format!("/v1/kernels?{kind}={}", query(pattern)),
+            "",
+            b"",
+        );
         let reply = client.send(&request).await?;
         let (status, took) = (reply.status, reply.took);
         let body: serde_json::Value = serde_json::from_slice(reply.body)?;
@@ -219,7 +288,10 @@ async fn unbounded(client: &mut Client) -> anyhow::Result<()> {
             200 => format!("{} rows", body["items"].as_array().map_or(0, Vec::len)),
             _ => format!("{status} {}", body["code"]),
         };
-        note(format!("without a trigram: {kind} `{pattern}`: {said} after {:.0} ms", ms(took)));
+        note(format!(
+            "without a trigram: {kind} `{pattern}`: {said} after {:.0} ms",
+            ms(took)
+        ));
     }
     Ok(())
 }

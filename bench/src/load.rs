@@ -41,8 +41,12 @@ pub(crate) async fn run(
     let until = began + how_long;
     let mut tasks = JoinSet::new();
     for (n, mut client) in (1..).zip(clients) {
-        let requests: Vec<Vec<u8>> = paths.iter().map(|path| client.request("GET", path, "", b"")).collect();
-        tasks.spawn(async move { keep_asking(&mut client, &requests, until, Chance::new(n)).await });
+        let requests: Vec<Vec<u8>> = paths
+            .iter()
+            .map(|path| client.request("GET", path, "", b""))
+            .collect();
+        tasks
+            .spawn(async move { keep_asking(&mut client, &requests, until, Chance::new(n)).await });
     }
     let mut done = 0;
     while let Some(task) = tasks.join_next().await {
@@ -60,7 +64,12 @@ async fn keep_asking(
     let mut done = 0;
     while Instant::now() < until {
         let reply = client.send(&requests[chance.below(requests.len())]).await?;
-        ensure!(reply.status == 200, "{}: {}", reply.status, String::from_utf8_lossy(reply.body));
+        ensure!(
+            reply.status == 200,
+            "{}: {}",
+            reply.status,
+            String::from_utf8_lossy(reply.body)
+        );
         done += 1;
     }
     Ok(done)

@@ -4,7 +4,11 @@
 //! A figure is one line on stdout, `ratio NAME VALUE target >=0.6`; the raw numbers stand before it as
 //! comments (`# ...`). Progress goes to stderr. The process ends with success whether or not a target
 //! is met: a benchmark reports, it does not judge.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "figures are this program's data")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "figures are this program's data"
+)]
 
 mod create;
 mod fill;
@@ -79,7 +83,10 @@ enum Part {
 fn main() -> ExitCode {
     let done = match Cli::parse().what {
         What::Record(args) => record(&args),
-        What::Serve { data_dir, database_url } => lab::serve(data_dir, database_url),
+        What::Serve {
+            data_dir,
+            database_url,
+        } => lab::serve(data_dir, database_url),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -102,7 +109,10 @@ async fn record(args: &Record) -> anyhow::Result<()> {
     if wants(Part::Ignore) {
         ignore::run(&scale).await?;
     }
-    if ![Part::Reads, Part::Create, Part::Scale].into_iter().any(wants) {
+    if ![Part::Reads, Part::Create, Part::Scale]
+        .into_iter()
+        .any(wants)
+    {
         return Ok(());
     }
     let lab = Lab::start(args.dir.as_deref()).await?;

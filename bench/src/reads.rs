@@ -38,22 +38,33 @@ pub(crate) async fn run(lab: &Lab, scale: &Scale) -> anyhow::Result<()> {
 async fn page(lab: &Lab, scale: &Scale, filled: &Filled, host: &Host) -> anyhow::Result<()> {
     let mut connection = PgConnection::connect(&filled.url).await?;
     let states: Vec<(i32, String)> =
-        sqlx::query_as("select id, name from kernel_state order by id").fetch_all(&mut connection).await?;
-    let (first, last): (i32, i32) =
-        sqlx::query_as("select min(id), max(id) from distro").fetch_one(&mut connection).await?;
+        sqlx::query_as("select id, name from kernel_state order by id")
+            .fetch_all(&mut connection)
+            .await?;
+    let (first, last): (i32, i32) = sqlx::query_as("select min(id), max(id) from distro")
+        .fetch_one(&mut connection)
+        .await?;
     let mut paths = vec![];
     for n in 0..scale.distros {
         for (_, state) in &states {
-            paths.push(format!("/v1/kernels?distro={}&state={state}&limit={PAGE}", distro_name(n.into())));
+            paths.push(format!(
+                "/v1/kernels?distro={}&state={state}&limit={PAGE}",
+                distro_name(n.into())
+            ));
         }
     }
     let sql = sent(&mut connection, host, &paths[0]).await?;
     ensure!(
-        sql.contains("k.state_id = $1") && sql.contains("k.distro_id = $2") && sql.contains("limit $3"),
+        sql.contains("k.state_id = $1")
+            && sql.contains("k.distro_id = $2")
+            && sql.contains("limit $3"),
         "the host asks in another way than this benchmark knows: {sql}"
     );
     let states: Vec<i32> = states.iter().map(|s| s.0).collect();
-    ensure!(states.windows(2).all(|w| w[1] == w[0] + 1), "states with gaps between their ids");
+    ensure!(
+        states.windows(2).all(|w| w[1] == w[0] + 1),
+        "states with gaps between their ids"
+    );
     let script = format!(
         "\\set p1 random({}, {})\n\\set p2 random({first}, {last})\n\\set p3 {}\n{};\n",
         states[0],
@@ -61,8 +72,21 @@ async fn page(lab: &Lab, scale: &Scale, filled: &Filled, host: &Host) -> anyhow:
         PAGE + 1,
         bound(&sql)
     );
-    let floor = Floor { scripts: vec![script], variables: BTreeMap::new() };
-    compare(lab, scale, filled, host, "read-page", &floor, &paths, Target::AtLeast(0.6)).await
+    let floor = Floor {
+        scripts: vec![script],
+        variables: BTreeMap::new(),
+    };
+    compare(
+        lab,
+        scale,
+        filled,
+        host,
+        "read-page",
+        &floor,
+        &paths,
+        Target::AtLeast(0.6),
+    )
+    .await
 }
 
 /// One version, by name.
@@ -70,7 +94,10 @@ async fn one(lab: &Lab, scale: &Scale, filled: &Filled, host: &Host) -> anyhow::
     let mut connection = PgConnection::connect(&filled.url).await?;
     let mut chance = Chance::new(57);
     let mut paths = vec![];
-    let mut floor = Floor { scripts: vec![], variables: BTreeMap::new() };
+    let mut floor = Floor {
+        scripts: vec![],
+        variables: BTreeMap::new(),
+    };
     let mut sql = String::new();
     for key in 0..KEYS {
         let distro = distro_name(chance.below(scale.distros as usize) as u64);
@@ -87,10 +114,23 @@ async fn one(lab: &Lab, scale: &Scale, filled: &Filled, host: &Host) -> anyhow::
             .bind(&distro)
             .fetch_one(&mut connection)
             .await?;
-        floor.scripts.push(format!("\\set p1 {id}\n{};\n", bound(&sql).replace(":p2", &format!(":v{key}"))));
+        floor.scripts.push(format!(
+            "\\set p1 {id}\n{};\n",
+            bound(&sql).replace(":p2", &format!(":v{key}"))
+        ));
         floor.variables.insert(format!("v{key}"), version);
     }
-    compare(lab, scale, filled, host, "read-one", &floor, &paths, Target::AtLeast(0.4)).await
+    compare(
+        lab,
+        scale,
+        filled,
+        host,
+        "read-one",
+        &floor,
+        &paths,
+        Target::AtLeast(0.4),
+    )
+    .await
 }
 
 /// Scripts of pgbench, and the texts that they are about.
@@ -99,7 +139,10 @@ struct Floor {
     variables: BTreeMap<String, String>,
 }
 
-#[expect(clippy::too_many_arguments, reason = "what is compared with what, and where")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what is compared with what, and where"
+)]
 async fn compare(
     lab: &Lab,
     scale: &Scale,
@@ -119,7 +162,11 @@ async fn compare(
         floors.push(pgbench(lab.dir(), scale, filled, name, floor).await?);
         ours.push(load::run(host, scale.connections, scale.slice, paths).await?);
     }
-    let rounds: Vec<f64> = ours.iter().zip(&floors).map(|(ours, floor)| ours / floor).collect();
+    let rounds: Vec<f64> = ours
+        .iter()
+        .zip(&floors)
+        .map(|(ours, floor)| ours / floor)
+        .collect();
     note(format!(
         "{name}: {} versions, {} connections, medians of {} rounds of {} s: HTTP {:.0}/s, pgbench {:.0}/s; ratios {}",
         filled.versions,
@@ -156,7 +203,13 @@ fn bound(sql: &str) -> String {
 }
 
 /// Transactions a second.
-async fn pgbench(dir: &Path, scale: &Scale, filled: &Filled, name: &str, floor: &Floor) -> anyhow::Result<f64> {
+async fn pgbench(
+    dir: &Path,
+    scale: &Scale,
+    filled: &Filled,
+    name: &str,
+    floor: &Floor,
+) -> anyhow::Result<f64> {
     let mut command = Command::new(program("pgbench"));
     command.args(["--protocol=prepared", "--no-vacuum"]);
     command.arg(format!("--client={}", scale.connections));
@@ -170,10 +223,20 @@ async fn pgbench(dir: &Path, scale: &Scale, filled: &Filled, name: &str, floor: 
         std::fs::write(&file, script)?;
         command.arg("--file").arg(file);
     }
-    let output = command.arg(&filled.url).output().await.context("cannot run pgbench")?;
+    let output = command
+        .arg(&filled.url)
+        .output()
+        .await
+        .context("cannot run pgbench")?;
     let words = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));
-    let tps = words.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+    ensure!(
+        output.status.success(),
+        "pgbench: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let tps = words
+        .lines()
+        .find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
     tps.with_context(|| {
         let mut told = String::from("pgbench said nothing of its speed: ");
         let _ = write!(told, "{words}");

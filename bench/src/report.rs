@@ -20,7 +20,10 @@ pub(crate) fn ratio(name: &str, value: f64, target: Target) {
         Target::AtMost(bound) => ("<=", bound, value <= bound),
     };
     println!("ratio {name} {value:.2} target {sign}{bound}");
-    eprintln!("  {name} {value:.2} (target {sign}{bound}): {}", if met { "met" } else { "MISSED" });
+    eprintln!(
+        "  {name} {value:.2} (target {sign}{bound}): {}",
+        if met { "met" } else { "MISSED" }
+    );
 }
 
 /// A raw number.
@@ -36,20 +39,32 @@ pub(crate) fn progress(text: impl AsRef<str>) {
 /// What it all was measured on.
 pub(crate) fn machine(scale: &Scale) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism()?;
-    let model = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    });
-    let memory = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let kib: u64 = text.lines().next()?.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kib / (1024 * 1024))
-    });
+    let model = std::fs::read_to_string("/proc/cpuinfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("model name"))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        });
+    let memory = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let kib: u64 = text
+                .lines()
+                .next()?
+                .split_whitespace()
+                .nth(1)?
+                .parse()
+                .ok()?;
+            Some(kib / (1024 * 1024))
+        });
     note(format!(
         "scale {}; {cores} cores ({}), {} GiB; load before: {}",
         scale.name,
         model.as_deref().unwrap_or("unknown"),
         memory.unwrap_or_default(),
-        std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim(),
+        std::fs::read_to_string("/proc/loadavg")
+            .unwrap_or_default()
+            .trim(),
     ));
     Ok(())
 }
@@ -72,5 +87,9 @@ pub(crate) fn ms(duration: Duration) -> f64 {
 
 /// Numbers with two decimals, separated by blanks.
 pub(crate) fn list(values: &[f64]) -> String {
-    values.iter().map(|v| format!("{v:.2}")).collect::<Vec<_>>().join(" ")
+    values
+        .iter()
+        .map(|v| format!("{v:.2}"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }

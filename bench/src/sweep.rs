@@ -31,14 +31,22 @@ pub(crate) async fn run(client: &mut Client, url: &str) -> anyhow::Result<()> {
         &ignore::wasm("ignore-patterns")?,
     );
     let uploaded = client.json(&request, "/v1/plugins").await?;
-    let digest = uploaded["plugin"]["digest"].as_str().context("a digest")?.to_owned();
+    let digest = uploaded["plugin"]["digest"]
+        .as_str()
+        .context("a digest")?
+        .to_owned();
     progress("sweep: a new plugin decides about everything");
     let began = Instant::now();
     let binding = json!({"digest": digest, "settings": {}});
-    client.post("PUT", "/v1/pipelines/kernels/bindings/ignore/0", &binding).await?;
+    client
+        .post("PUT", "/v1/pipelines/kernels/bindings/ignore/0", &binding)
+        .await?;
     until_idle(client).await?;
     let (_, all) = asked(&mut connection, 0).await?;
-    note(format!("sweep: a newly bound plugin was asked about {all} versions in {:.1} s", began.elapsed().as_secs_f64()));
+    note(format!(
+        "sweep: a newly bound plugin was asked about {all} versions in {:.1} s",
+        began.elapsed().as_secs_f64()
+    ));
 
     let (mut asked_all, mut matching_all) = (0, 0);
     for (kind, pattern) in NEW {
@@ -62,17 +70,34 @@ pub(crate) async fn run(client: &mut Client, url: &str) -> anyhow::Result<()> {
         .bind(pattern)
         .fetch_one(&mut connection)
         .await?;
-        ensure!(ignored == matching, "`{pattern}` matches {matching} versions and ignored {ignored}");
+        ensure!(
+            ignored == matching,
+            "`{pattern}` matches {matching} versions and ignored {ignored}"
+        );
         note(format!(
             "sweep: {kind} `{pattern}` matches {matching} of {all}: asked about {asked}, all decided {:.0} ms after it was sent",
             ms(took)
         ));
-        let page = client.get(&format!("/v1/kernels?ignored=true&{kind}={}&limit=1", query(pattern))).await?;
-        ensure!(page["items"].as_array().is_some_and(|items| items.len() == 1), "nothing is ignored: {page}");
+        let page = client
+            .get(&format!(
+                "/v1/kernels?ignored=true&{kind}={}&limit=1",
+                query(pattern)
+            ))
+            .await?;
+        ensure!(
+            page["items"]
+                .as_array()
+                .is_some_and(|items| items.len() == 1),
+            "nothing is ignored: {page}"
+        );
         asked_all += asked;
         matching_all += matching;
     }
-    ratio("redecided-per-match", asked_all as f64 / matching_all as f64, Target::AtMost(1.3));
+    ratio(
+        "redecided-per-match",
+        asked_all as f64 / matching_all as f64,
+        Target::AtMost(1.3),
+    );
     Ok(())
 }
 
@@ -96,7 +121,10 @@ pub(crate) async fn until_idle(client: &mut Client) -> anyhow::Result<()> {
         if pipeline["idle"] == true {
             return Ok(());
         }
-        ensure!(began.elapsed() < PATIENCE, "the pipeline is not done: {pipeline}");
+        ensure!(
+            began.elapsed() < PATIENCE,
+            "the pipeline is not done: {pipeline}"
+        );
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }

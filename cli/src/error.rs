@@ -30,6 +30,13 @@ pub(crate) enum Error {
     /// The arguments make no sense together, in a way that clap cannot see.
     #[error("{message}")]
     Usage { message: String, hint: String },
+    /// The host, in this very process, refused.
+    #[error("{message}")]
+    Refused {
+        message: String,
+        hint: Option<String>,
+        exit: Exit,
+    },
     /// Anything else.
     #[error("{message}")]
     Failed {
@@ -73,6 +80,7 @@ impl Error {
             },
             Error::Unreachable { .. } => Exit::Unreachable,
             Error::Usage { .. } => Exit::Usage,
+            Error::Refused { exit, .. } => *exit,
             Error::Failed { .. } => Exit::Failure,
             Error::ReaderGone => Exit::Ok,
         }
@@ -81,17 +89,22 @@ impl Error {
     /// What to do next.
     pub(crate) fn hint(&self) -> Option<&str> {
         match self {
-            Error::Problem(problem) => problem.hint.as_deref().or(match problem.status {
-                401 => Some("name a token with --token-file FILE or POINTSMAN_TOKEN_FILE; `pointsman token create` makes one"),
-                403 => Some("use a token with a stronger role; `pointsman whoami` says which one this is"),
-                412 => Some("somebody changed it since you looked: look again, then repeat with the new generation"),
-                _ => None,
-            }),
-            Error::Reply { status: 504, .. } => Some("it took too long: ask for less at once, or try again later"),
-            Error::Reply { status: 500.., .. } => Some("the log of the server, or of a proxy in front of it, says more"),
-            Error::Reply { .. } => Some("check --url and POINTSMAN_URL: is that the address of a Pointsman server?"),
+            // The server's own hint is about headers, which nobody types here.
+            Error::Problem(problem) if problem.status == 401 => Some(
+                "name the file of a token with --token-file or POINTSMAN_TOKEN_FILE; an admin makes one with `pointsman token create`",
+            ),
+            Error::Problem(problem) => problem.hint.as_deref(),
+            Error::Reply { status: 504, .. } => {
+                Some("it took too long: ask for less at once, or try again later")
+            }
+            Error::Reply { status: 500.., .. } => {
+                Some("the log of the server, or of a proxy in front of it, says more")
+            }
+            Error::Reply { .. } => {
+                Some("check --url and POINTSMAN_URL: is that the address of a Pointsman server?")
+            }
             Error::Unreachable { hint, .. } | Error::Usage { hint, .. } => Some(hint),
-            Error::Failed { hint, .. } => hint.as_deref(),
+            Error::Failed { hint, .. } | Error::Refused { hint, .. } => hint.as_deref(),
             Error::ReaderGone => None,
         }
     }
@@ -189,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_hint_wins() {
+    fn the_servers_hint_is_passed_on() {
         let mut problem = problem(403);
         problem.hint = Some("ask Ann".to_owned());
         assert_eq!(Error::Problem(Box::new(problem)).hint(), Some("ask Ann"));

@@ -97,7 +97,9 @@ impl Db {
             None => format!("{}:{port}", self.options.get_host()),
         };
         let what = || {
-            format!("cannot reach the database at {place}; is PostgreSQL running there, and is DATABASE_URL right?")
+            format!(
+                "cannot reach the database at {place}; is PostgreSQL running there, and is DATABASE_URL right?"
+            )
         };
         let connection = tokio::time::timeout(ACQUIRE_TIMEOUT, self.options.connect());
         let connection = connection.await.with_context(what)?.with_context(what)?;

@@ -4,6 +4,9 @@
 //! only people may move a version into, or a text beyond its bounds is refused as a whole, with the
 //! reason. A wish half understood would be a guess.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};

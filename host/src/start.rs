@@ -195,6 +195,7 @@ impl Drop for Server {
 /// Applies the migrations that are missing; gives their names.
 pub async fn migrate(database_url: &str) -> anyhow::Result<Vec<String>> {
     let db = Db::open(database_url)?;
+    db.reach().await?;
     let applied = db.migrate().await?;
     db.close().await;
     Ok(applied)
@@ -203,6 +204,7 @@ pub async fn migrate(database_url: &str) -> anyhow::Result<Vec<String>> {
 /// Makes a token in a database, with no server: how the first one comes about on a shared database.
 pub async fn create_token_in(database_url: &str, new: NewToken) -> anyhow::Result<CreatedToken> {
     let db = Db::open(database_url)?;
+    db.reach().await?;
     let created = make_token(&db, "database", &new).await?;
     db.close().await;
     Ok(created)

@@ -158,13 +158,17 @@ impl Worker {
             ..TurnEnd::default()
         };
         let mut ids = causes.clone();
-        if changes.is_empty() && causes.sweeps.is_empty() {
-            let Some(sweep) = self.db.next_sweep(start.pipeline).await? else {
+        // A page of the oldest sweep goes along with what changed, so that neither starves the other.
+        match self.db.next_sweep(start.pipeline).await? {
+            Some(sweep) => {
+                let page = ids.take_sweep(&self.db, &sweep, SWEEP_PAGE).await?;
+                let done = (page.len() as i64) < SWEEP_PAGE;
+                end.swept = Some((sweep.id, page.last().copied().filter(|_| !done)));
+            }
+            None if changes.is_empty() && causes.sweeps.is_empty() => {
                 return Ok(Took::Nothing(causes.next_look));
-            };
-            let page = ids.take_sweep(&self.db, &sweep, SWEEP_PAGE).await?;
-            let done = (page.len() as i64) < SWEEP_PAGE;
-            end.swept = Some((sweep.id, page.last().copied().filter(|_| !done)));
+            }
+            None => {}
         }
         match self.ask_all(start, &ids, at, &mut end).await {
             Ok(()) => self.held = None,

@@ -51,7 +51,9 @@ pub fn ignores(versions: &[u32], ground: &Ground<'_>, basis: &Basis<'_>) -> Vec<
     bytes.extend(option(ground.rule.map(u64::to_le_bytes), 8));
     bytes.extend(memory.reason("test.ground"));
     let grounds = memory.list(vec![bytes]);
-    let ignored = versions.iter().map(|version| [version.to_le_bytes(), 0_u32.to_le_bytes()].concat());
+    let ignored = versions
+        .iter()
+        .map(|version| [version.to_le_bytes(), 0_u32.to_le_bytes()].concat());
     let ignored = memory.list(ignored.collect());
     let answer = [grounds, ignored, memory.basis(basis)].concat();
     memory.guest(Hook::Ignore, &answer)
@@ -111,14 +113,23 @@ pub struct Basis<'a> {
 
 impl Default for Basis<'_> {
     fn default() -> Self {
-        Self { code: "test.said", note: None, attr: None }
+        Self {
+            code: "test.said",
+            note: None,
+            attr: None,
+        }
     }
 }
 
 /// The same component with another digest: a section that nothing reads.
 pub fn another_build(mut wasm: Vec<u8>, tag: &str) -> Vec<u8> {
     let name = format!("build-{tag}");
-    let small = |n: usize| u8::try_from(n).ok().filter(|n| *n < 128).expect("a short tag");
+    let small = |n: usize| {
+        u8::try_from(n)
+            .ok()
+            .filter(|n| *n < 128)
+            .expect("a short tag")
+    };
     wasm.extend([0, small(name.len() + 1), small(name.len())]);
     wasm.extend(name.as_bytes());
     wasm
@@ -164,16 +175,25 @@ impl Memory {
     }
 
     fn reason(&mut self, code: &str) -> Vec<u8> {
-        [self.text(code), self.text("A test says so."), self.list(vec![])].concat()
+        [
+            self.text(code),
+            self.text("A test says so."),
+            self.list(vec![]),
+        ]
+        .concat()
     }
 
     fn basis(&mut self, basis: &Basis<'_>) -> Vec<u8> {
         let mut bytes = self.reason(basis.code);
         bytes.extend(option(None::<[u8; 8]>, 8));
-        let note = basis.note.map(|key| [self.text(key), option(None::<[u8; 8]>, 4)].concat());
+        let note = basis
+            .note
+            .map(|key| [self.text(key), option(None::<[u8; 8]>, 4)].concat());
         bytes.extend(self.list(note.into_iter().collect()));
         bytes.extend(self.list(vec![]));
-        let attr = basis.attr.map(|key| [self.text(key), self.text("")].concat());
+        let attr = basis
+            .attr
+            .map(|key| [self.text(key), self.text("")].concat());
         bytes.extend(self.list(attr.into_iter().collect()));
         bytes
     }
@@ -241,11 +261,18 @@ fn module(hook: Hook, imports: &str, fields: &str, body: &str) -> String {
 /// Wraps a module in a component of the last world of `wit`.
 fn encode(wit: &str, module: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
-    resolve.push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/0.1")).expect("the contract");
+    resolve
+        .push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/0.1"))
+        .expect("the contract");
     let package = resolve.push_source("guest.wit", wit).expect("a world");
     let world = resolve.select_world(&[package], None).expect("one world");
     let mut module = wat::parse_str(module).expect("a module");
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).expect("its type");
-    let mut encoder = ComponentEncoder::default().module(&module).expect("a module of it").validate(true);
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)
+        .expect("its type");
+    let mut encoder = ComponentEncoder::default();
+    encoder
+        .module(&module)
+        .expect("a module of it")
+        .validate(true);
     encoder.encode().expect("a component")
 }

@@ -226,6 +226,17 @@ impl TestHost {
         }
     }
 
+    /// The events of a query, once there are `count` of them: an event is shown when no older
+    /// transaction runs any more, on the whole server, which other tests share.
+    pub async fn events(&self, query: &str, count: usize) -> Vec<Value> {
+        wait_for("the events are settled", async || {
+            let page = self.get(&format!("/v1/events?{query}")).await;
+            let events = page["items"].as_array().expect("items").clone();
+            (events.len() >= count).then_some(events)
+        })
+        .await
+    }
+
     /// Waits until the kernel pipeline has decided about everything that is committed.
     pub async fn idle(&self) -> Pipeline {
         wait_for("the pipeline is idle", async || {

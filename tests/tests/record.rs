@@ -86,10 +86,7 @@ async fn a_batch_is_one_generation_and_its_repetition_none() {
         (&json!(0), &json!(null))
     );
 
-    let events = host
-        .get("/v1/events?name=ubuntu-22.04/5.15.0-57-generic")
-        .await;
-    let events = events["items"].as_array().unwrap();
+    let events = host.events("name=ubuntu-22.04/5.15.0-57-generic", 2).await;
     assert_eq!(events.len(), 2, "{events:#?}");
     assert_eq!(events[0]["operation"], "create");
     assert_eq!(events[0]["changes"], json!({"state": "seen"}));
@@ -444,8 +441,7 @@ async fn deleting_is_a_mark_that_is_journalled_and_reversible() {
     }
     assert_eq!(host.kernel_names("").await, ["a/1", "a/2", "a/3"]);
     for (name, comments) in [("a/1", ["gone", "back"]), ("a", ["gone", "back"])] {
-        let events = host.get(&format!("/v1/events?name={name}")).await;
-        let events = events["items"].as_array().unwrap();
+        let events = host.events(&format!("name={name}"), 3).await;
         let what: Vec<&str> = events.iter().map(|e| text(&e["operation"])).collect();
         assert_eq!(what, ["create", "delete", "update"], "{name}");
         assert_eq!(

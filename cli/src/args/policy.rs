@@ -59,7 +59,7 @@ Example:
     #[command(after_help = "\
 Examples:
   pointsman pipeline bind kernels ignore ignore-patterns
-  pointsman pipeline bind kernels advance kernel-ladder@1f3a9c0d --settings '{\"max-tries\": 2}'
+  pointsman pipeline bind kernels advance kernel-ladder@1f3a9c0d --settings '{\"max-runs\": 2}'
   pointsman pipeline bind kernels advance my-policy --settings settings.json -m 'Newest three of a series'")]
     Bind(Bind),
     /// Let no plugin answer a hook

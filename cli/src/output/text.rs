@@ -18,7 +18,7 @@ pub(crate) fn safe(text: &str) -> String {
             '\x1b' => out.push('\u{241b}'),
             // Direction marks could make one name look like another.
             '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                out.push('\u{2426}')
+                out.push('\u{2426}');
             }
             c if c.is_control() => out.push('\u{2426}'),
             c => out.push(c),

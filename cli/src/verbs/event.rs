@@ -56,7 +56,7 @@ fn follow(context: &Context, client: &Client, args: &EventList) -> Result<Exit, 
         &mut |error| {
             context
                 .out
-                .note(format!("{}; connecting again", safe(&error.to_string())))
+                .note(format!("{}; connecting again", safe(&error.to_string())));
         },
     )?;
     Ok(Exit::Ok)

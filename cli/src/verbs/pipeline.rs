@@ -178,7 +178,7 @@ fn read_settings(text: &str) -> Result<Value, Error> {
     serde_json::from_str(&text).map_err(|error| {
         Error::hinted(
             format!("{from} is no JSON: {error}"),
-            r#"write settings like '{"max-tries": 2}'; `pointsman plugin show` prints their schema"#,
+            r#"write settings like '{"max-runs": 2}'; `pointsman plugin show` prints their schema"#,
         )
     })
 }

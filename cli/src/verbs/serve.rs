@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 
 use pointsman_api::token::{CreatedToken, NewToken};
+use pointsman_host::error::{Error as HostError, Kind};
 use pointsman_host::postgres::PostgresError;
 use pointsman_host::{Config, Database, Server};
 use tokio::runtime::Runtime;
@@ -39,9 +40,11 @@ pub(super) fn run(context: &Context, args: &Serve) -> Result<Exit, Error> {
         let started = start(config, |step: &str| tracing::info!("{step}"), &mut signals).await?;
         let mut server = match started {
             Started::Runs(server) => server,
-            Started::Interrupted(server) => return stop(server, &mut signals).await.map(|()| Exit::Ok),
+            Started::Interrupted(server) => {
+                return stop(server, &mut signals).await.map(|()| Exit::Ok);
+            }
         };
-        tracing::info!(url = server.url(), token_file = %server.admin_token_file().display(), "serving");
+        tracing::info!(url = server.url(), "serving");
         let ended = until_stopped(&mut server, &mut signals).await;
         tracing::info!("stopping");
         stop(server, &mut signals).await?;
@@ -204,20 +207,31 @@ fn impatient() -> Error {
     )
 }
 
-/// What the host says when it cannot start, with its hint.
+/// What the host says, with its hint where it has one.
 pub(super) fn from_host(error: &anyhow::Error) -> Error {
-    let hint = error.chain().find_map(|cause| {
-        if let Some(error) = cause.downcast_ref::<PostgresError>() {
-            return error.hint();
-        }
-        match cause.downcast_ref::<pointsman_host::error::Error>() {
-            Some(pointsman_host::error::Error::Refused(refusal)) => refusal.hint.clone(),
-            _ => None,
-        }
+    let refusal = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(HostError::Refused(refusal)) => Some(refusal),
+        _ => None,
     });
+    if let Some(refusal) = refusal {
+        return Error::Refused {
+            message: format!("{error:#}"),
+            hint: refusal.hint.clone(),
+            exit: match refusal.kind {
+                Kind::NotFound | Kind::Gone => Exit::NotFound,
+                Kind::Unauthenticated | Kind::Forbidden => Exit::Refused,
+                Kind::Conflict | Kind::Precondition => Exit::Conflict,
+                Kind::Overloaded | Kind::TimedOut => Exit::Unreachable,
+                Kind::Invalid | Kind::TooLarge => Exit::Failure,
+            },
+        };
+    }
+    let postgres = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<PostgresError>());
     Error::Failed {
         message: format!("{error:#}"),
-        hint,
+        hint: postgres.and_then(PostgresError::hint),
     }
 }
 

@@ -239,9 +239,13 @@ impl Db {
                     .await?;
                 versions.insert((distro, kernel.version.clone()));
                 // Named twice, it is installed once.
-                *kernels.entry((distro, kernel.version.clone())).or_insert(false) |= kernel.current;
+                *kernels
+                    .entry((distro, kernel.version.clone()))
+                    .or_insert(false) |= kernel.current;
             }
-            let kernels = kernels.into_iter().map(|((distro, version), current)| (distro, version, current));
+            let kernels = kernels
+                .into_iter()
+                .map(|((distro, version), current)| (distro, version, current));
             sorted.insert((&host.cluster, &host.host), kernels.collect());
         }
         let (distros, names): (Vec<i32>, Vec<String>) = versions.into_iter().unzip();

@@ -267,7 +267,8 @@ impl<'a> Import<'a> {
     /// that it was given.
     fn refuse_lines(&self, error: sqlx::Error, count: u64) -> Error {
         let data = error.as_database_error().filter(|e| {
-            e.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+            e.code()
+                .is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
         });
         let Some(data) = data else {
             return error.into();

@@ -1,9 +1,12 @@
 //! Reading kernel versions: one, pages, and those that sit still.
 
+mod select;
+
 use chrono::{DateTime, Utc};
 use pointsman_api::kernel::{Ignored, Kernel, Package};
 use pointsman_api::page::Page;
-use sqlx::{FromRow, Postgres, QueryBuilder};
+use pointsman_patterns::Pattern;
+use sqlx::{FromRow, QueryBuilder};
 
 use super::{Db, cursor};
 use crate::error::{Error, Kind, Refusal, Result};
@@ -18,9 +21,9 @@ pub struct Filter {
     /// Ignored or not.
     pub ignored: Option<bool>,
     /// SQL LIKE over the version.
-    pub like: Option<String>,
+    pub like: Option<Pattern>,
     /// A regular expression found in the version.
-    pub regex: Option<String>,
+    pub regex: Option<Pattern>,
     /// Installed on some host, or on none.
     pub installed: Option<bool>,
     /// Lacking headers or image, or complete.
@@ -103,30 +106,12 @@ impl Db {
         limit: u32,
     ) -> Result<Page<Kernel>> {
         let after: Option<(i32, String)> = after.map(cursor::decode).transpose()?;
-        let fetch = i64::from(limit) + 1;
-        let mut sql = QueryBuilder::new("");
-        match filter.states.as_deref() {
-            // A page of each state by its own index, then the first of them all: an index can give
-            // the order for one state, never for several.
-            Some(states) if states.len() > 1 => {
-                sql.push("select * from (");
-                for (n, state) in states.iter().enumerate() {
-                    sql.push(if n == 0 { "(" } else { " union all (" });
-                    select(&mut sql, filter, Some(*state), after.as_ref(), fetch);
-                    sql.push(")");
-                }
-                sql.push(") pages order by distro_id, version limit ")
-                    .push_bind(fetch);
-            }
-            Some([]) => {
-                return Ok(Page {
-                    items: vec![],
-                    next: None,
-                });
-            }
-            Some([state]) => select(&mut sql, filter, Some(*state), after.as_ref(), fetch),
-            _ => select(&mut sql, filter, None, after.as_ref(), fetch),
-        }
+        let Some(mut sql) = select::page(filter, after.as_ref(), i64::from(limit) + 1) else {
+            return Ok(Page {
+                items: vec![],
+                next: None,
+            });
+        };
         let rows: Vec<Row> = sql
             .build_query_as()
             // A pattern's best plan depends on the pattern, so it is planned each time.
@@ -250,93 +235,6 @@ impl Db {
             packages: None,
         })
     }
-}
-
-fn select(
-    sql: &mut QueryBuilder<Postgres>,
-    filter: &Filter,
-    state: Option<i32>,
-    after: Option<&(i32, String)>,
-    fetch: i64,
-) {
-    sql.push("select ")
-        .push(COLUMNS)
-        .push(" from kernel_version k ");
-    match filter.ignored {
-        // Ignored versions are walked along their own index.
-        Some(true) => sql.push("join kernel_ignored i on i.kernel_version_id = k.id"),
-        _ => sql.push("left join kernel_ignored i on i.kernel_version_id = k.id"),
-    };
-    let (order, key) = match filter.ignored {
-        Some(true) => (
-            " order by i.distro_id, i.version limit ",
-            ("i.distro_id", "i.version"),
-        ),
-        _ => (
-            " order by k.distro_id, k.version limit ",
-            ("k.distro_id", "k.version"),
-        ),
-    };
-    sql.push(if filter.deleted {
-        " where k.deleted_at is not null"
-    } else {
-        " where k.deleted_at is null"
-    });
-    if let Some(state) = state {
-        sql.push(" and k.state_id = ").push_bind(state);
-    }
-    if filter.ignored == Some(false) {
-        sql.push(" and i.kernel_version_id is null");
-    }
-    if let Some(distro) = filter.distro {
-        sql.push(" and ").push(key.0).push(" = ").push_bind(distro);
-    }
-    if let Some(like) = &filter.like {
-        sql.push(" and k.version like ").push_bind(like.clone());
-    }
-    if let Some(regex) = &filter.regex {
-        sql.push(" and k.version ~ ").push_bind(regex.clone());
-    }
-    if let Some(installed) = filter.installed {
-        sql.push(if installed {
-            " and exists ("
-        } else {
-            " and not exists ("
-        })
-        .push(
-            "select from host_kernel h where h.kernel_version_id = k.id and h.deleted_at is null)",
-        );
-    }
-    if let Some(missing) = filter.missing {
-        sql.push(if missing {
-            " and k.missing <> '{}'"
-        } else {
-            " and k.missing = '{}'"
-        });
-    }
-    if let Some((distro, version)) = after {
-        match filter.distro {
-            // The distro is fixed: the version alone is the key, and the index range is tight.
-            Some(filtered) if filtered == *distro => {
-                sql.push(" and ")
-                    .push(key.1)
-                    .push(" > ")
-                    .push_bind(version.clone());
-            }
-            _ => {
-                sql.push(" and (")
-                    .push(key.0)
-                    .push(", ")
-                    .push(key.1)
-                    .push(") > (")
-                    .push_bind(*distro)
-                    .push(", ")
-                    .push_bind(version.clone())
-                    .push(")");
-            }
-        }
-    }
-    sql.push(order).push_bind(fetch);
 }
 
 /// The refusal for a kernel version that the record does not have.

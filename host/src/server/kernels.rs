@@ -145,7 +145,8 @@ fn csv_page(page: Page<Kernel>, asked: &str) -> Result<Response> {
         .map_err(|e| Error::Internal(anyhow::anyhow!("{e}")))?;
     let mut response = ([(CONTENT_TYPE, "text/csv; charset=utf-8")], bytes).into_response();
     if let Some(next) = page.next {
-        let filters = url::form_urlencoded::parse(asked.as_bytes()).filter(|(name, _)| name != "cursor");
+        let filters =
+            url::form_urlencoded::parse(asked.as_bytes()).filter(|(name, _)| name != "cursor");
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(filters).append_pair("cursor", &next);
         let link = format!("</v1/kernels?{}>; rel=\"next\"", query.finish());

@@ -39,7 +39,13 @@ pub fn decide(at: Instant, scope: Scope, question: &Question) -> Result<Answer, 
     let mut answer = Answer::new(Basis::because("", ""));
     // A rule's place among the grounds, once it has matched.
     let mut grounds: Vec<Option<u32>> = vec![None; rules.len()];
-    for (version, name) in (0..).zip(unpack(&question.names)) {
+    // Without a rule there is nothing to look at, however many versions there are.
+    let names = if rules.is_empty() {
+        ""
+    } else {
+        &question.names
+    };
+    for (version, name) in (0..).zip(unpack(names)) {
         let first = set
             .first_match(name)
             .map_err(|bad| unreadable(rules[bad.index], bad.error))?;

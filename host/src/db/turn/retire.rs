@@ -1,0 +1,37 @@
+//! Deleting decisions past their retention.
+
+use super::super::Db;
+use crate::error::Result;
+
+impl Db {
+    /// Deletes decisions older than `days`, and the blobs that nothing refers to any more; a page at a
+    /// time. Returns how many decisions went.
+    pub async fn retire_decisions(&self, days: i32, limit: i64) -> Result<u64> {
+        let mut tx = self.write.begin().await?;
+        let gone = sqlx::query!(
+            "delete from decision where id in (
+               select id from decision x where at < now() - make_interval(days => $1)
+                 and not exists (select from kernel_ignored i where i.decision_id = x.id)
+                 and not exists (select from kernel_wanted w where w.decision_id = x.id)
+                 and not exists (select from pipeline_progress r where r.held_decision_id = x.id)
+               order by at limit $2)",
+            days,
+            limit,
+        )
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        if gone > 0 {
+            sqlx::query!(
+                "delete from blob b where created_at < now() - make_interval(days => $1)
+                   and not exists (select from decision where input = b.digest)
+                   and not exists (select from decision where output = b.digest)",
+                days,
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(gone)
+    }
+}

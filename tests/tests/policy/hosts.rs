@@ -1,0 +1,133 @@
+//! Several hosts on one database, and hosts that come after each other.
+
+use pointsman_tests::guest::{self, Hook};
+use pointsman_tests::{TestDatabase, TestHost, wait_for};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::{ignore, ignored, roll_back, token};
+
+/// How many sessions hold the lock of a pipeline of this database.
+async fn holders(db: &TestDatabase) -> i64 {
+    sqlx::query_scalar(
+        "select count(*) from pg_locks l join pg_database d on d.oid = l.database
+         where l.locktype = 'advisory' and l.granted and d.datname = current_database() and l.classid::bigint = x'706d'::bigint",
+    )
+    .fetch_one(&mut db.connect().await)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn two_hosts_serve_and_one_decides() {
+    let (db, first) = TestHost::start().await;
+    let second = db.serve().await;
+    first.stock_policy().await;
+    first.distro("debian-12").await;
+    ignore(&second, "like", "6.5.%").await;
+    first.kernels("debian-12", &["6.5.0-1"]).await;
+    second.kernels("debian-12", &["6.5.0-2"]).await;
+    for host in [&first, &second] {
+        assert_eq!(
+            ignored(host).await,
+            ["debian-12/6.5.0-1", "debian-12/6.5.0-2"]
+        );
+    }
+    assert_eq!(holders(&db).await, 1, "one holder");
+
+    // A token that one host revokes is refused by the other, and one that it makes is known there.
+    let secret = token(&first, "jenkins", "reader").await;
+    let status = async || {
+        second
+            .request_as(&secret, Method::GET, "/v1/whoami")
+            .send()
+            .await
+            .unwrap()
+            .status()
+    };
+    wait_for("the token is known", async || {
+        (status().await == StatusCode::OK).then_some(())
+    })
+    .await;
+    let revoked = first
+        .request(Method::DELETE, "/v1/tokens/jenkins")
+        .send()
+        .await
+        .unwrap();
+    assert!(revoked.status().is_success());
+    wait_for("the token is refused", async || {
+        (status().await == StatusCode::UNAUTHORIZED).then_some(())
+    })
+    .await;
+
+    // Whoever held the pipeline stops; the other goes on.
+    first.stop().await;
+    second.kernels("debian-12", &["6.5.0-3", "6.1.0-1"]).await;
+    assert_eq!(
+        ignored(&second).await,
+        [
+            "debian-12/6.5.0-1",
+            "debian-12/6.5.0-2",
+            "debian-12/6.5.0-3"
+        ]
+    );
+    wait_for("one holder again", async || {
+        (holders(&db).await == 1).then_some(())
+    })
+    .await;
+    let third = db.serve().await;
+    second.stop().await;
+    third.kernels("debian-12", &["6.5.0-4"]).await;
+    assert_eq!(ignored(&third).await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_host_that_comes_after_another_goes_on_where_it_was() {
+    const VERSIONS: i64 = 12_000;
+    let (db, host) = TestHost::start().await;
+    host.stock_policy().await;
+    host.distro("debian-12").await;
+    let kernels: Vec<_> = (0..VERSIONS)
+        .map(|n| json!({"distro": "debian-12", "version": format!("6.5.{n}")}))
+        .collect();
+    host.post("/v1/kernels", json!({"kernels": kernels})).await;
+    // More than one page of a sweep, and the host is gone before it can have been done.
+    ignore(&host, "like", "6.5.%").await;
+    host.stop().await;
+
+    let host = db.serve().await;
+    host.kernels("debian-12", &["6.5.x", "6.1.0"]).await;
+    host.idle().await;
+    let rules = host.get("/v1/ignores").await;
+    assert_eq!(rules["items"][0]["versions"], VERSIONS + 1);
+    assert_eq!(
+        host.kernel_names("ignored=false").await,
+        ["debian-12/6.1.0"]
+    );
+}
+
+#[tokio::test]
+async fn a_hold_outlives_the_host() {
+    let (db, host) = TestHost::start().await;
+    host.stock_policy().await;
+    host.distro("debian-12").await;
+    ignore(&host, "like", "6.5.%").await;
+    host.idle().await;
+    let bad = host.upload_bytes("bad", guest::traps(Hook::Ignore)).await;
+    host.bind("ignore", &bad, json!({})).await;
+    host.kernels("debian-12", &["6.5.0-1"]).await;
+    let is_held = async |host: &TestHost| {
+        host.get("/v1/pipelines/kernels").await["held"]["code"] == "trapped"
+    };
+    wait_for("it holds", async || is_held(&host).await.then_some(())).await;
+    host.stop().await;
+
+    let host = db.serve().await;
+    assert!(is_held(&host).await, "a new host does not forget");
+    host.kernels("debian-12", &["6.5.0-2"]).await;
+    roll_back(&host, "ignore").await;
+    assert_eq!(
+        ignored(&host).await,
+        ["debian-12/6.5.0-1", "debian-12/6.5.0-2"]
+    );
+}

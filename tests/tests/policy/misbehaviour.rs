@@ -1,0 +1,311 @@
+//! Plugins that trap, loop or talk nonsense: the pipeline holds, everything else goes on, and nothing
+//! is lost.
+
+use pointsman_tests::guest::{self, Basis, Ground, Hook, Step};
+use pointsman_tests::{TestHost, success, text, wait_for};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{bound, ignore, ignored, roll_back};
+
+/// Waits until the pipeline holds; gives why.
+async fn held(host: &TestHost) -> Value {
+    wait_for("the pipeline holds", async || {
+        let held = host.get("/v1/pipelines/kernels").await["held"].clone();
+        held.is_object().then_some(held)
+    })
+    .await
+}
+
+/// A host where 6.5 is ignored, a pass of `fetch` lifts, and one version of each is there.
+async fn running() -> (pointsman_tests::TestDatabase, TestHost) {
+    let (db, host) = TestHost::start().await;
+    host.stock_policy().await;
+    host.distro("debian-12").await;
+    ignore(&host, "like", "6.5.%").await;
+    host.kernels("debian-12", &["6.5.0-1", "6.1.0-1"]).await;
+    assert_eq!(ignored(&host).await, ["debian-12/6.5.0-1"]);
+    (db, host)
+}
+
+/// Binds a bad plugin, sees the hold, goes back, and sees that nothing was lost.
+async fn holds_and_recovers(
+    host: &TestHost,
+    hook: &str,
+    n: usize,
+    wasm: Vec<u8>,
+    code: &str,
+    says: &str,
+) {
+    let name = format!("bad-{n}");
+    let digest = host.upload_bytes(&name, wasm).await;
+    host.bind(hook, &digest, json!({})).await;
+    let why = held(host).await;
+    assert_eq!(
+        (&why["hook"], &why["code"]),
+        (&json!(hook), &json!(code)),
+        "{why}"
+    );
+    assert!(text(&why["text"]).contains(says), "{why}");
+    let decision = host
+        .get(&format!("/v1/decisions/{}", why["decision"]))
+        .await;
+    assert_eq!(
+        (&decision["digest"], &decision["hook"]),
+        (&json!(digest), &json!(hook)),
+        "{decision}"
+    );
+    assert_ne!(decision["outcome"], "answered", "{decision}");
+    assert!(
+        decision["input"].is_object() && !text(&decision["reason"]).is_empty(),
+        "{decision}"
+    );
+
+    // Reads and writes go on, and the last good answers stand.
+    let (new, other) = (format!("6.5.0-{n}-new"), format!("6.1.0-{n}-new"));
+    host.kernels("debian-12", &[&new, &other]).await;
+    host.post(
+        "/v1/runs",
+        json!({"runs": [{"distro": "debian-12", "version": other, "purpose": "fetch", "verdict": "pass"}]}),
+    )
+    .await;
+    let old = host.get("/v1/kernels/debian-12/6.5.0-1").await;
+    assert!(old["ignored"].is_object(), "{old}");
+    assert_eq!(
+        host.get("/v1/kernels/debian-12/6.1.0-1").await["state"],
+        "seen"
+    );
+    for path in [
+        "/v1/events?limit=1",
+        "/v1/decisions?limit=1",
+        "/v1/wanted",
+        "/readyz",
+    ] {
+        success(host.request(Method::GET, path).send().await.unwrap()).await;
+    }
+    let pipeline = host.get("/v1/pipelines/kernels").await;
+    assert!(
+        pipeline["held"].is_object() && pipeline["idle"] == false,
+        "{pipeline}"
+    );
+
+    roll_back(host, hook).await;
+    assert!(ignored(host).await.contains(&format!("debian-12/{new}")));
+    let lifted = host.get(&format!("/v1/kernels/debian-12/{other}")).await;
+    assert_eq!(lifted["state"], "fetched", "{lifted}");
+    assert_ne!(bound(host, hook).await["digest"], digest);
+}
+
+#[tokio::test]
+async fn a_guest_that_fails_holds_its_pipeline_alone() {
+    let (_db, host) = running().await;
+    let garbage = guest::runs(
+        Hook::Ignore,
+        "(i32.store8 (i32.const 1024) (i32.const 77)) (i32.const 1024)",
+    );
+    for (n, (hook, wasm, code, says)) in [
+        ("ignore", guest::traps(Hook::Ignore), "trapped", "bad-0@"),
+        ("advance", guest::traps(Hook::Advance), "trapped", "bad-1@"),
+        (
+            "advance",
+            guest::loops(Hook::Advance),
+            "out-of-fuel",
+            "fuel",
+        ),
+        ("ignore", garbage, "bad-answer", "read"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        holds_and_recovers(&host, hook, n, wasm, code, says).await;
+    }
+}
+
+#[tokio::test]
+async fn nonsense_about_ignoring_is_refused() {
+    let (_db, host) = running().await;
+    let basis = Basis::default();
+    let all = Ground {
+        scope: "all",
+        rule: None,
+    };
+    for (n, (wasm, code, says)) in [
+        (
+            guest::ignores(&[4_000_000], &all, &basis),
+            "index-unknown",
+            "4000000",
+        ),
+        (
+            guest::ignores(&[0, 0], &all, &basis),
+            "index-twice",
+            "twice",
+        ),
+        (
+            guest::ignores(
+                &[0],
+                &Ground {
+                    scope: "a bit",
+                    rule: None,
+                },
+                &basis,
+            ),
+            "scope-unknown",
+            "a bit",
+        ),
+        (
+            guest::ignores(
+                &[0],
+                &Ground {
+                    scope: "all",
+                    rule: Some(77),
+                },
+                &basis,
+            ),
+            "rule-unknown",
+            "77",
+        ),
+        (
+            guest::ignores(
+                &[],
+                &all,
+                &Basis {
+                    note: Some("memory"),
+                    ..basis
+                },
+            ),
+            "notes-unsupported",
+            "notes",
+        ),
+        (
+            guest::ignores(
+                &[],
+                &all,
+                &Basis {
+                    attr: Some("wish"),
+                    ..basis
+                },
+            ),
+            "attr-unknown",
+            "wish",
+        ),
+        (
+            guest::ignores(
+                &[],
+                &all,
+                &Basis {
+                    code: "no code!",
+                    ..basis
+                },
+            ),
+            "reason-code",
+            "no code!",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        holds_and_recovers(&host, "ignore", n, wasm, code, says).await;
+    }
+}
+
+#[tokio::test]
+async fn nonsense_about_moving_is_refused() {
+    let (_db, host) = running().await;
+    let basis = Basis::default();
+    let to = |stage| Step {
+        index: 0,
+        stage: Some(stage),
+        purpose: None,
+    };
+    // The first of the question is above `fetched`, so that there is a stage below it.
+    host.send(
+        Method::PATCH,
+        "/v1/kernels/debian-12/6.5.0-1",
+        json!({"state": "built"}),
+    )
+    .await;
+    host.idle().await;
+    for (n, (steps, basis, code, says)) in [
+        (vec![to("nowhere")], basis, "stage-unknown", "nowhere"),
+        (
+            vec![to("ready-own")],
+            basis,
+            "stage-by-person",
+            "only a person",
+        ),
+        (vec![to("seen")], basis, "stage-below", "only a person"),
+        (
+            vec![Step {
+                index: 4_000_000,
+                ..Step::default()
+            }],
+            basis,
+            "index-unknown",
+            "4000000",
+        ),
+        (vec![Step::default(); 2], basis, "index-twice", "two steps"),
+        (
+            vec![Step {
+                purpose: Some("rm -rf"),
+                ..Step::default()
+            }],
+            basis,
+            "purpose-malformed",
+            "rm -rf",
+        ),
+        (
+            vec![],
+            Basis {
+                note: Some("memory"),
+                ..basis
+            },
+            "notes-unsupported",
+            "notes",
+        ),
+        (vec![], Basis { code: "", ..basis }, "reason-code", ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        holds_and_recovers(
+            &host,
+            "advance",
+            n,
+            guest::advances(&steps, &basis),
+            code,
+            says,
+        )
+        .await;
+        assert_eq!(
+            host.get("/v1/kernels/debian-12/6.5.0-1").await["state"],
+            "built"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_paused_pipeline_misses_nothing() {
+    let (_db, host) = running().await;
+    host.send(
+        Method::PATCH,
+        "/v1/pipelines/kernels",
+        json!({"paused": "the lab is moving"}),
+    )
+    .await;
+    host.kernels("debian-12", &["6.5.0-2", "6.1.0-2"]).await;
+    let pipeline = host.get("/v1/pipelines/kernels").await;
+    assert_eq!(
+        (&pipeline["paused"], &pipeline["idle"]),
+        (&json!("the lab is moving"), &json!(false))
+    );
+    host.send(
+        Method::PATCH,
+        "/v1/pipelines/kernels",
+        json!({"paused": ""}),
+    )
+    .await;
+    assert_eq!(
+        ignored(&host).await,
+        ["debian-12/6.5.0-1", "debian-12/6.5.0-2"]
+    );
+}
