@@ -47,6 +47,9 @@ create table kernel_version (
   state_since timestamptz not null default now(),
   -- Whether a person put it there: a policy then leaves older runs aside.
   state_by_person boolean not null default false,
+  -- When a person last moved it: runs that ended before are what that person has judged, and lift it
+  -- no more, wherever a policy moves it afterwards.
+  judged_at timestamptz,
   first_seen timestamptz not null default now(),
   -- What is missing to fetch it (`headers`, `image`), empty when it is complete.
   missing text[] not null default '{}',
@@ -65,7 +68,7 @@ alter table kernel_version alter column version set statistics 500;
 create index kernel_version_state on kernel_version (state_id, distro_id, version) include (id)
   where deleted_at is null;
 -- Serves `stale`: the oldest of a state first.
-create index kernel_version_since on kernel_version (state_id, state_since, id)
+create index kernel_version_since on kernel_version (state_id, state_since, distro_id, version)
   where deleted_at is null;
 -- Serves pages of what is marked as deleted: few among many.
 create index kernel_version_deleted on kernel_version (distro_id, version)
@@ -86,6 +89,9 @@ begin
     new.state_by_person := not exists (
       select from generation g
       where g.id = current_setting('pointsman.generation')::bigint and g.username like 'policy:%');
+    if new.state_by_person then
+      new.judged_at := now();
+    end if;
   end if;
   new.generation := current_setting('pointsman.generation')::bigint;
   return new;
@@ -131,18 +137,36 @@ create table run (
   key text collate "C" constraint run_key_length check (octet_length(key) between 1 and 256),
   reported_by text not null,
   at timestamptz not null default now(),
+  -- When a run that was first reported as running got its verdict; null where it came with one.
+  ended_at timestamptz,
   deleted_at timestamptz,
   generation bigint not null default current_setting('pointsman.generation')::bigint,
   constraint run_key unique (kernel_version_id, purpose, release, key)
 );
 -- Serves the runs of a version and "the newest run of each purpose".
 create index run_newest on run (kernel_version_id, purpose, id desc);
+
+-- As `journal_row`, and a new verdict says when: a run that ends after a person moved its version is
+-- news to that person, whenever it began.
+create function run_row() returns trigger
+language plpgsql as $$
+begin
+  new.generation := old.generation;
+  if new is not distinct from old then
+    return null;
+  end if;
+  if new.verdict is distinct from old.verdict then
+    new.ended_at := now();
+  end if;
+  new.generation := current_setting('pointsman.generation')::bigint;
+  return new;
+end $$;
 call journal_attach('run',
   $$d.name || '/' || k.version || ' ' || r.purpose || case when r.release <> '' then ' ' || r.release else '' end || ' #' || r.id$$,
   $$jsonb_build_object('verdict', r.verdict, 'comment', nullif(r.comment, ''), 'link', r.link,
     'key', r.key, 'reported-by', r.reported_by, 'deleted', r.deleted_at)$$,
   join_sql => 'join kernel_version k on k.id = r.kernel_version_id join distro d on d.id = k.distro_id',
-  mark => 'deleted_at');
+  mark => 'deleted_at', row_trigger => 'run_row');
 
 create table cluster_type (
   id int generated always as identity primary key,

@@ -25,8 +25,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the record is.
     pub database: Database,
-    /// The host's own directory: the embedded cluster, compiled plugins, the first token.
+    /// The host's own directory: the embedded cluster, the first token.
     pub data_dir: PathBuf,
+    /// Where compiled plugins are kept; hosts of one user on one machine may share it.
+    pub plugin_cache: PathBuf,
     /// Program and arguments that compile a plugin in a process of its own; none compiles in this one.
     pub compile_command: Option<Vec<OsString>>,
     /// Days that decisions are kept.
@@ -39,6 +41,7 @@ impl Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             database: Database::Embedded,
+            plugin_cache: data_dir.join("plugins"),
             data_dir,
             compile_command: None,
             decision_days: DEFAULT_DECISION_DAYS,

@@ -2,6 +2,7 @@
 
 mod auth;
 mod clusters;
+pub mod connections;
 mod decisions;
 mod distros;
 mod events;

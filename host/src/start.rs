@@ -86,7 +86,7 @@ pub async fn start(
             },
             None => Compiler::InProcess,
         },
-        cache_dir: Some(config.data_dir.join("plugins")),
+        cache_dir: Some(config.plugin_cache.clone()),
         calls_at_once: DEFAULT_CALLS_AT_ONCE,
     })?;
     let stop = CancellationToken::new();
@@ -280,11 +280,9 @@ async fn refresh_tokens(
 }
 
 async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> anyhow::Result<()> {
-    let service = server::router(app).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service)
-        .with_graceful_shutdown(async move { stop.cancelled().await })
-        .await
-        .context("the HTTP server failed")
+    let router = server::router(app);
+    server::connections::serve(listener, router, stop).await;
+    Ok(())
 }
 
 /// The process's recorder of metrics; a process with several hosts (tests) shares one.

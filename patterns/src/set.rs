@@ -19,8 +19,9 @@ const TOGETHER: usize = 8;
 /// A text's neighbouring bytes (with a mark before its first and after its last) are hashed into a mask
 /// of 128 bits; a pattern has the mask of the strings that it cannot do without, and is tried only on
 /// texts whose mask covers its own. A regex is compiled only when it is first tried, which most never
-/// are. Regexes that cannot do without nothing in particular (`[0-9]{5}`) are asked as one automaton:
-/// one for all patterns costs a plugin more, as each of its calls finds the automaton's states anew.
+/// are. Regexes that need no string in particular (`[0-9]{5}`) are asked as one automaton. One for all
+/// patterns took a third longer over batches of 10,000, as a plugin's every call finds the automaton's
+/// states anew.
 #[derive(Debug)]
 pub struct PatternSet {
     masks: Vec<Mask>,

@@ -133,7 +133,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
         match segment {
             Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
             Segment::Map { key } => {
-                pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1")))
+                pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1")));
             }
             // The variant of an enum is not always a place in the JSON.
             Segment::Enum { .. } | Segment::Unknown => {}

@@ -3,6 +3,7 @@
 //! Tests come in through the front door: HTTP, the command line, `psql`-like connections. Nothing
 //! sleeps: a test waits for a state and fails with what it last saw.
 
+pub mod command;
 pub mod guest;
 
 use std::future::Future;
@@ -86,6 +87,8 @@ impl TestHost {
         let mut config = Config::new(dir.path().to_owned());
         config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         config.database = Database::Url(database_url.to_owned());
+        // Compiling a plugin takes a second of a core: once is enough for all tests.
+        config.plugin_cache = target_dir().join("test-plugin-cache");
         let server = pointsman_host::start(config, |_| {})
             .await
             .expect("the host starts");

@@ -87,15 +87,17 @@ const FILL: &str = "
     insert into host_kernel (cluster_id, host, kernel_version_id, current)
       select (select id from cluster where name = 'c' || (1 + k.id % 50)), 'h' || k.id / 2, k.id, k.id % 2 = 0 from kernel_version k;
     commit;
-    -- One batch of each of 2,000 people.
+";
+
+/// Many small batches.
+const CHANGES: &str = "
     do $$ begin
       for n in 1..2000 loop
         perform generation_start('change ' || n, 'user' || n % 100);
         update kernel_version set missing = array['headers'] where id = n;
         commit;
       end loop;
-    end $$;
-";
+    end $$";
 
 /// What only the turn writes: once it has nothing left to do.
 const DERIVE: &str = "
@@ -113,7 +115,9 @@ async fn no_list_reads_a_whole_table() {
         .unwrap();
     let db = TestDatabase::new().await;
     let mut psql = db.connect().await;
-    sqlx::raw_sql(FILL).execute(&mut psql).await.unwrap();
+    for sql in [FILL, CHANGES] {
+        sqlx::raw_sql(sql).execute(&mut psql).await.unwrap();
+    }
     let host = db.serve().await;
     host.idle().await;
     sqlx::raw_sql(DERIVE).execute(&mut psql).await.unwrap();

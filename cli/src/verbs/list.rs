@@ -78,7 +78,7 @@ pub(super) fn print<R: Row + DeserializeOwned>(
     print_by::<R>(context, address, "cursor", paging, nothing)
 }
 
-/// As [`print`], for a list whose pages go on by another parameter.
+/// As [`print()`], for a list whose pages go on by another parameter.
 pub(super) fn print_by<R: Row + DeserializeOwned>(
     context: &Context,
     address: &Address,

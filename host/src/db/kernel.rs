@@ -1,5 +1,6 @@
 //! Reading kernel versions: one, pages, and those that sit still.
 
+mod regex;
 mod select;
 
 use chrono::{DateTime, Utc};

@@ -162,6 +162,7 @@ impl Follower {
                 Ok(tag) if tag == self.tag => {}
                 _ => return None,
             }
+            let end = self.app.db.event_end().await.ok()?;
             match self
                 .app
                 .db
@@ -178,7 +179,8 @@ impl Follower {
                     self.page = page.items.into_iter();
                     continue;
                 }
-                Ok(_) => {}
+                // Nothing up to `end` fits the filter, so it need not be read again.
+                Ok(_) => self.from = self.from.max(Some(end)),
                 Err(Error::Internal(cause)) => {
                     tracing::error!(cause = format!("{cause:#}"), "a stream of events ends");
                     return None;

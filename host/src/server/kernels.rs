@@ -67,21 +67,20 @@ pub(super) async fn list_kernels(
 ) -> Result<Response> {
     let distro = distro(&app, query.distro.as_deref()).await?;
     let states = states(&app, query.state.as_deref(), query.without_state.as_deref()).await?;
-    for (kind, field, pattern) in [
-        (Reading::Like, "like", &query.like),
-        (Reading::Regex, "regex", &query.regex),
-    ] {
-        if let Some(pattern) = pattern {
-            Pattern::parse(kind, pattern)
-                .map_err(|error| pattern_invalid(&error, field.to_owned()))?;
-        }
-    }
+    let read = |kind, field: &str, pattern: Option<String>| {
+        let read = pattern
+            .map(|pattern| Pattern::parse(kind, &pattern))
+            .transpose();
+        read.map_err(|error| pattern_invalid(&error, field.to_owned()))
+    };
+    let like = read(Reading::Like, "like", query.like)?;
+    let regex = read(Reading::Regex, "regex", query.regex)?;
     let filter = Filter {
         distro,
         states,
         ignored: query.ignored,
-        like: query.like,
-        regex: query.regex,
+        like,
+        regex,
         installed: query.installed,
         missing: query.missing,
         deleted: query.deleted,

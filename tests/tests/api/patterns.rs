@@ -54,11 +54,19 @@ async fn the_patterns_of_the_seed_do_what_it_says() {
             ],
         ),
         // A dot is any character in a regex, and itself in LIKE; an underscore is the other way about.
-        ("regex", "^6.5.", &["debian-12/6.5.0-1-generic"]),
+        (
+            "regex",
+            "^6.5.",
+            &["debian-12/6.5.0-1-generic", "debian-12/6.50.0-1-generic"],
+        ),
         (
             "regex",
             "6.5.",
-            &["debian-12/16.5.0-1", "debian-12/6.5.0-1-generic"],
+            &[
+                "debian-12/16.5.0-1",
+                "debian-12/6.5.0-1-generic",
+                "debian-12/6.50.0-1-generic",
+            ],
         ),
         (
             "like",

@@ -7,6 +7,7 @@
 use pointsman_patterns::Pattern;
 use sqlx::{Postgres, QueryBuilder};
 
+use super::regex::in_postgres;
 use super::{COLUMNS, Filter};
 
 /// What is selected.
@@ -54,7 +55,7 @@ fn states(
     fetch: i64,
 ) {
     match filter.states.as_deref() {
-        Some(states) if states.len() > 1 && !filter.deleted => {
+        Some(states) if states.len() > 1 => {
             sql.push("select * from (");
             for (n, state) in states.iter().enumerate() {
                 sql.push(if n == 0 { "(" } else { " union all (" });
@@ -231,7 +232,7 @@ fn matches_regex(sql: &mut QueryBuilder<Postgres>, regex: &Pattern) {
         }
         Err(any) if any.is_empty() => {
             sql.push(" and k.version ~ ")
-                .push_bind(regex.source().to_owned());
+                .push_bind(in_postgres(regex.source()));
             return;
         }
         Err(any) => {
@@ -241,7 +242,7 @@ fn matches_regex(sql: &mut QueryBuilder<Postgres>, regex: &Pattern) {
         }
     }
     sql.push(" and coalesce(k.version ~ ")
-        .push_bind(regex.source().to_owned())
+        .push_bind(in_postgres(regex.source()))
         .push(", false)");
 }
 

@@ -42,11 +42,13 @@ impl Db {
         .fetch_all(&self.read)
         .await?;
         let runs = sqlx::query!(
-            r#"select u.id as "id!", r.purpose, r.release, r.verdict, r.at, r.n as "n!"
+            r#"select u.id as "id!", r.purpose, r.release, r.verdict, r.at as "at!", r.n as "n!"
                from unnest($1::bigint[]) u (id) cross join lateral (
-                 select distinct on (purpose) purpose, release, verdict, at,
+                 select distinct on (purpose) purpose, release, verdict, coalesce(ended_at, at) as at,
                    count(*) over (partition by purpose) as n
                  from run where kernel_version_id = u.id and deleted_at is null
+                   and (verdict is null or coalesce(ended_at, at) >= coalesce(
+                     (select judged_at from kernel_version where id = u.id), '-infinity'))
                  order by purpose, run.id desc) r"#,
             ids,
         )
