@@ -66,6 +66,8 @@ create table generation (
   -- Serves `generation_id()` and the events of one generation.
   constraint generation_tx unique (epoch, tx)
 );
+-- Serves the generations of one user, newest first.
+create index generation_username on generation (username, id);
 -- Serves `--since` of generations and events.
 create index generation_at on generation (at);
 

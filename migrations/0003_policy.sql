@@ -152,6 +152,8 @@ create table kernel_wanted (
 );
 -- Serves "what to build next": highest priority first, oldest first.
 create index kernel_wanted_next on kernel_wanted (purpose, priority desc, since, kernel_version_id);
+-- Serves the same for all purposes.
+create index kernel_wanted_order on kernel_wanted (priority desc, since, kernel_version_id);
 
 -- How far a pipeline has read the events, and what holds it.
 create table pipeline_progress (

@@ -23,6 +23,7 @@ wire! {
         /// The generation it belongs to.
         pub generation: i64,
         /// When its transaction began.
+        #[serde(serialize_with = "crate::time::write")]
         pub at: DateTime<Utc>,
         /// The table: `kernel_version`, `distro`, `run`, ...
         pub kind: String,

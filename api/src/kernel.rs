@@ -14,7 +14,10 @@ wire! {
         /// `amd64`.
         #[serde(default)]
         pub arch: String,
-        /// Where it is, relative to the index's root.
+        /// Where `filename` begins: the archive's address, ending in `/`; empty where it is not known.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        pub archive: String,
+        /// Where it is, relative to the archive's root.
         #[serde(default)]
         pub filename: String,
         /// Lower-case hex.
@@ -54,8 +57,10 @@ wire! {
         /// How far it got.
         pub state: String,
         /// Since when it has been in that state.
+        #[serde(serialize_with = "crate::time::write")]
         pub state_since: DateTime<Utc>,
         /// When the record first had it.
+        #[serde(serialize_with = "crate::time::write")]
         pub first_seen: DateTime<Utc>,
         /// What is missing to fetch it: `headers`, `image`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -15,6 +15,7 @@ pub mod pipeline;
 pub mod plugin;
 pub mod problem;
 pub mod run;
+mod time;
 pub mod token;
 
 /// Declares wire types with the derives that all of them have.

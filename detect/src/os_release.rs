@@ -29,13 +29,13 @@ pub fn distro_of_os_release(text: &str) -> Option<String> {
     if !plain(&id) || !plain(&version) {
         return None;
     }
-    // The family that counts in whole releases is written without a dash (`centos7`), and its
-    // minor releases share their kernels' module interface.
+    // The minor releases of this family share their kernels' module interface.
+    let major = version.split('.').next().unwrap_or(&version);
     Some(match id.as_str() {
-        "centos" | "rhel" | "almalinux" | "rocky" | "ol" => {
-            let major = version.split('.').next().unwrap_or(&version);
-            format!("{id}{major}")
-        }
+        // Its builder name has no dash, and never had.
+        "centos" => format!("centos{major}"),
+        "rhel" | "almalinux" | "rocky" => format!("{id}-{major}"),
+        "ol" => format!("oracle-{major}"),
         _ => format!("{id}-{version}"),
     })
 }
@@ -77,7 +77,7 @@ mod tests {
                 "NAME=\"CentOS Linux\"\nID=\"centos\"\nVERSION_ID=\"7\"\n",
                 Some("centos7"),
             ),
-            ("ID='almalinux'\nVERSION_ID='8.10'\n", Some("almalinux8")),
+            ("ID='almalinux'\nVERSION_ID='8.10'\n", Some("almalinux-8")),
             ("NAME=\"Debian GNU/Linux\"\nID=debian\n", None),
             ("ID=debian\nVERSION_ID=\"12/../..\"\n", None),
             ("ID=\nVERSION_ID=12\n", None),

@@ -21,18 +21,16 @@ mod tokens;
 mod transfer;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderName, StatusCode};
+use axum::http::HeaderName;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
-use tower_http::timeout::TimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -44,8 +42,6 @@ pub use openapi::openapi_json;
 
 /// Bytes of an ordinary body: 20,000 kernel versions with their packages.
 const MAX_BODY: usize = 32 << 20;
-/// How long an ordinary request may take: the largest batch needs some seconds.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Rows in one write.
 const MAX_BATCH: usize = 20_000;
 
@@ -114,10 +110,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(tokens::revoke_token))
         .routes(routes!(tokens::whoami))
         .routes(routes!(health::readyz))
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::GATEWAY_TIMEOUT,
-            REQUEST_TIMEOUT,
-        ))
+        .layer(axum::middleware::from_fn(problem::in_time))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         // What follows takes as long as it takes, or has a limit of its own.
         .routes(routes!(plugins::upload_plugin))

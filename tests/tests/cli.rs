@@ -13,9 +13,12 @@ macro_rules! snapshot {
         let text = $text;
         insta::with_settings!({filters => vec![
             (r"\d{4}-\d\d-\d\d \d\d:\d\dZ", "[time]"),
-            (r"\b\d+s\b", "[age]"),
+            (r"\d{4}-\d\d-\d\dT[0-9:.]+(\+00:00|Z)", "[instant]"),
+            (r" +\d+[sm]\b", " [age]"),
             (r"127\.0\.0\.1:\d+", "[address]"),
             (r"[0-9a-f]{12,64}", "[digest]"),
+            (r"(turns:  +)\d+", "${1}[n]"),
+            (r"\d+\.\d MiB", "[size]"),
             (r"  +\n", "\n"),
         ]}, { insta::assert_snapshot!(text, @$expected) });
     }};
@@ -34,8 +37,8 @@ async fn started() -> (pointsman_tests::TestDatabase, TestHost, Cli) {
 
 #[tokio::test]
 async fn tables_for_people_and_json_for_programs() {
-    let (_db, _host, cli) = started().await;
-    snapshot!(cli.ok(&["distro", "add", "debian-12", "DEBIAN12"]).await, @"");
+    let (_db, host, cli) = started().await;
+    snapshot!(cli.ok(&["distro", "add", "debian-12", "DEBIAN12"]).await, @"generation 3: 1 created");
     cli.ok(&["distro", "add", "centos7", "CENTOS7", "--unsupported"])
         .await;
     let added = cli
@@ -44,8 +47,8 @@ async fn tables_for_people_and_json_for_programs() {
             "debian-12/6.1.0-1-amd64\n\ndebian-12/6.5.0-1-amd64\n",
         )
         .await;
-    snapshot!(added.stdout, @"");
-    snapshot!(cli.ok(&["kernel", "add", "debian-12/6.1.0-1-amd64"]).await, @"");
+    snapshot!(added.stdout, @"generation 5: 2 created");
+    snapshot!(cli.ok(&["kernel", "add", "debian-12/6.1.0-1-amd64"]).await, @"no change: 1 already as asked");
     cli.ok(&[
         "kernel",
         "set",
@@ -73,13 +76,32 @@ async fn tables_for_people_and_json_for_programs() {
         "-m",
         "Jenkins build 13343",
     ];
-    snapshot!(cli.ok(&report).await, @"");
-    snapshot!(cli.ok(&report).await, @"");
-    snapshot!(cli.ok(&["distro", "list"]).await, @"");
-    snapshot!(cli.ok(&["kernel", "list"]).await, @"");
-    snapshot!(cli.ok(&["run", "list"]).await, @"");
-    snapshot!(cli.ok(&["kernel", "history", "debian-12/6.1.0-1-amd64"]).await, @"");
-    snapshot!(cli.ok(&["kernel", "list", "--csv", "--state", "built"]).await, @"");
+    snapshot!(cli.ok(&report).await, @"generation 8: 1 created");
+    snapshot!(cli.ok(&report).await, @"no change: 1 already as asked");
+    snapshot!(cli.ok(&["distro", "list"]).await, @"
+    DISTRO     VARIANT   SUPPORTED  GENERATION
+    centos7    CENTOS7   no                  4
+    debian-12  DEBIAN12  yes                 3
+    ");
+    snapshot!(cli.ok(&["kernel", "list"]).await, @"
+    KERNEL                   STATE  SINCE              FOR  MISSING  IGNORED
+    debian-12/6.1.0-1-amd64  built  [time] [age]
+    debian-12/6.5.0-1-amd64  seen   [time] [age]
+    ");
+    snapshot!(cli.ok(&["run", "list"]).await, @"
+    ID  KERNEL                   PURPOSE  RELEASE  VERDICT  AT                 BY     COMMENT              LINK
+     1  debian-12/6.1.0-1-amd64  test     21.0     fail     [time]  admin  Jenkins build 13343  https://ci.example/13343
+    ");
+    snapshot!(cli.ok(&["kernel", "history", "debian-12/6.1.0-1-amd64"]).await, @"
+    AT                 GENERATION  WHO    WHAT                      CHANGES                                                                                                              WHY
+    [time]           5  admin  created                   state: seen                                                                                                          Found by hand
+    [time]           7  admin  changed                   state: seen -> built                                                                                                 Jenkins build 13343
+    [time]           8  admin  run test 21.0 #1 created  comment: Jenkins build 13343, key: jenkins-13343, link: https://ci.example/13343, reported-by: admin, verdict: fail  Jenkins build 13343
+    ");
+    snapshot!(cli.ok(&["kernel", "list", "--csv", "--state", "built"]).await, @"
+    distro,version,state,state_since,first_seen,missing,ignored,reason,generation
+    debian-12,6.1.0-1-amd64,built,[instant],[instant],,,,7
+    ");
     cli.ok(&[
         "ignore",
         "add",
@@ -91,9 +113,26 @@ async fn tables_for_people_and_json_for_programs() {
         "Nobody runs it",
     ])
     .await;
-    snapshot!(cli.ok(&["ignore", "list"]).await, @"");
-    snapshot!(cli.ok(&["state", "list"]).await, @"");
-    snapshot!(cli.ok(&["pipeline", "list"]).await, @"");
+    snapshot!(cli.ok(&["ignore", "list"]).await, @"
+    ID  DISTRO  KIND   PATTERN   VERSIONS  EXPIRES  REASON
+     1  all     like   6.5.%            0  never    Nobody runs it
+     2  all     regex  [+]debug         0  never    Nobody runs it
+    ");
+    snapshot!(cli.ok(&["state", "list"]).await, @"
+    STATE            RANK  MOVED BY  KERNELS
+    seen               10  policy          1
+    fetched            20  policy          0
+    built              30  policy          1
+    tested             40  policy          0
+    ready-own          50  person          0
+    ready-customers    60  person          0
+    ");
+    host.idle().await;
+    let pipelines = cli.ok(&["pipeline", "list"]).await;
+    assert!(
+        pipelines.contains("kernels   kernel") && pipelines.contains("idle"),
+        "{pipelines}"
+    );
 
     let kernels = cli
         .lines(&["kernel", "list", "--state", "seen,built"])
@@ -154,13 +193,46 @@ async fn exit_codes_tell_a_script_what_went_wrong() {
     let reader = std::fs::read_to_string(host.dir().join("reader")).unwrap();
     let reader = Cli::with(&host.url, reader.trim());
 
-    snapshot!(told(&cli.run(&["kernel", "lst"]).await), @"");
-    snapshot!(told(&cli.run(&["kernel", "show", "6.1"]).await), @"");
-    snapshot!(told(&cli.run(&["kernel", "show", "debian-12/6.2"]).await), @"");
-    snapshot!(told(&cli.run(&["kernel", "add", "nowhere/6.2"]).await), @"");
-    snapshot!(told(&cli.run(&["ignore", "add", "--regex", "6.5(", "--reason", "x"]).await), @"");
-    snapshot!(told(&reader.run(&["kernel", "add", "debian-12/6.2"]).await), @"");
-    snapshot!(told(&Cli::with(&host.url, "pm_wrong").run(&["kernel", "list"]).await), @"");
+    snapshot!(told(&cli.run(&["kernel", "lst"]).await), @"
+    exit 2
+    error: unrecognized subcommand 'lst'
+
+      tip: a similar subcommand exists: 'list'
+
+    Usage: pointsman kernel [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    ");
+    snapshot!(told(&cli.run(&["kernel", "show", "6.1"]).await), @"
+    exit 2
+    error: invalid value '6.1' for '<KERNEL>': write a kernel as distro/version, like debian-12/6.1.0-49-amd64
+
+    For more information, try '--help'.
+    ");
+    snapshot!(told(&cli.run(&["kernel", "show", "debian-12/6.2"]).await), @"
+    exit 3
+    error: there is no kernel version `debian-12/6.2`
+    hint: `pointsman kernel list` shows those there are; `pointsman kernel add` adds one.
+    ");
+    snapshot!(told(&cli.run(&["kernel", "add", "nowhere/6.2"]).await), @"
+    exit 3
+    error: there is no distro `nowhere` (in /kernels/0/distro)
+    hint: `pointsman distro list` shows those there are; `pointsman distro add` adds one.
+    ");
+    snapshot!(told(&cli.run(&["ignore", "add", "--regex", "6.5(", "--reason", "x"]).await), @"
+    exit 1
+    error: unclosed group (in /ignores/0/pattern, at character 3)
+    ");
+    snapshot!(told(&reader.run(&["kernel", "add", "debian-12/6.2"]).await), @"
+    exit 4
+    error: the token `dashboard` is a reader's; this needs writer
+    hint: Ask an admin for a token with that role.
+    ");
+    snapshot!(told(&Cli::with(&host.url, "pm_wrong").run(&["kernel", "list"]).await), @"
+    exit 4
+    error: this token is unknown, revoked or expired
+    hint: name the file of a token with --token-file or POINTSMAN_TOKEN_FILE; an admin makes one with `pointsman token create`
+    ");
     let set = [
         "kernel",
         "set",
@@ -170,15 +242,27 @@ async fn exit_codes_tell_a_script_what_went_wrong() {
         "--if-generation",
         "1",
     ];
-    snapshot!(told(&cli.run(&set).await), @"");
-    snapshot!(told(&cli.run(&["token", "create", "dashboard", "--role", "reader"]).await), @"");
+    snapshot!(told(&cli.run(&set).await), @"
+    exit 5
+    error: it was last changed by generation 4, not 1
+    hint: Read it again, and decide again.
+    ");
+    snapshot!(told(&cli.run(&["token", "create", "dashboard", "--role", "reader"]).await), @"
+    exit 5
+    error: there is a token `dashboard` already (in name)
+    hint: A token's name is unique for ever, since generations name it: choose another.
+    ");
     // A port that was free a moment ago: nobody listens there.
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
     let nobody = Cli::with(&format!("http://{free}"), "pm_x");
-    snapshot!(told(&nobody.run(&["kernel", "list"]).await), @"");
+    snapshot!(told(&nobody.run(&["kernel", "list"]).await), @"
+    exit 6
+    error: cannot reach http://[address]: Connection refused (os error 111)
+    hint: start a server with `pointsman up`, or say where one is with --url or POINTSMAN_URL
+    ");
     // Programs get nothing on stdout that is no data.
     for args in [
         &["kernel", "show", "debian-12/6.2", "--json"][..],
@@ -227,7 +311,11 @@ async fn what_sits_for_too_long_is_listed() {
     );
     assert_eq!(stale(&["--over", "2w"]).await, ["6.1.0-2"]);
     assert_eq!(stale(&["--over", "5d", "--state", "built"]).await, [""; 0]);
-    snapshot!(cli.ok(&["kernel", "stale", "--over", "7d"]).await, @"");
+    snapshot!(cli.ok(&["kernel", "stale", "--over", "7d"]).await, @"
+    KERNEL             STATE  SINCE              FOR  MISSING  IGNORED
+    debian-12/6.1.0-2  seen   [time]  30d
+    debian-12/6.1.0-1  seen   [time]   8d
+    ");
     let none = cli.run(&["kernel", "stale", "--over", "60d"]).await;
     assert_eq!((none.code, none.stdout.as_str()), (0, ""));
     assert_eq!(none.stderr, "nothing sits in one state that long\n");
@@ -326,9 +414,11 @@ async fn a_record_moves_to_another_server() {
     let export = cli.ok(&["export"]).await;
     let file = host.dir().join("record.ndjson");
     cli.ok(&["export", "-o", file.to_str().unwrap()]).await;
+    // When it was made is in the first line, and nowhere else.
+    let file = std::fs::read_to_string(&file).unwrap();
     assert_eq!(
-        std::fs::read_to_string(&file).unwrap(),
-        export,
+        file.split_once('\n').unwrap().1,
+        export.split_once('\n').unwrap().1,
         "the file is what the pipe is"
     );
 
@@ -429,9 +519,24 @@ async fn policies_are_managed_from_the_command_line() {
     cli.ok(&["kernel", "add", "debian-12/6.5.0-1", "debian-12/6.1.0-1"])
         .await;
     host.idle().await;
-    snapshot!(cli.ok(&["plugin", "list"]).await, @"");
-    snapshot!(cli.ok(&["pipeline", "show", "kernels"]).await, @"");
-    snapshot!(cli.ok(&["kernel", "list", "--ignored"]).await, @"");
+    snapshot!(cli.ok(&["plugin", "list"]).await, @"
+    PLUGIN           DIGEST        HOOKS      SIZE  UPLOADED           BY
+    ignore-patterns  [digest]  ignore  [size]  [time]  admin
+    ");
+    snapshot!(cli.ok(&["pipeline", "show", "kernels"]).await, @"
+    pipeline:    kernels (kernel)
+    state:       idle
+    pending:     0
+    turns:       [n]
+    generation:  1
+
+    HOOK    POSITION  PLUGIN           DIGEST        PREVIOUS      SETTINGS
+    ignore         0  ignore-patterns  [digest]  [digest]  {}
+    ");
+    snapshot!(cli.ok(&["kernel", "list", "--ignored"]).await, @"
+    KERNEL             STATE  SINCE              FOR  MISSING  IGNORED
+    debian-12/6.5.0-1  seen   [time] [age]           It matches the LIKE pattern `6.5.%`: Nobody runs it
+    ");
     let decisions = cli.lines(&["decision", "list", "--hook", "ignore"]).await;
     let newest = decisions[0]["id"].to_string();
     let decision = cli.json(&["decision", "show", &newest]).await;

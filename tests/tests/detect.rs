@@ -165,16 +165,15 @@ async fn as_many_as_grep_and_awk_count_and_a_second_run_changes_nothing() {
         before + 1,
         "the same again is no change"
     );
-    // The same indices as they are shipped, compressed; and in other words.
-    let sample = scene.cli.run(&["kernel", "detect", "sample"]).await;
-    assert_eq!(sample.code, 0, "{sample:?}");
-    assert!(
-        sample
-            .stdout
-            .contains(&format!("no change: {} already as asked", counted.len())),
-        "{sample:?}"
-    );
-    assert_eq!(scene.generations().await, before + 1);
+    // The same indices as they are shipped, compressed. Each names its archive, so where both have a
+    // package the other address may be kept: once.
+    for again in [false, true] {
+        let sample = scene.cli.run(&["kernel", "detect", "sample"]).await;
+        assert_eq!(sample.code, 0, "{sample:?}");
+        let no_change = format!("no change: {} already as asked", counted.len());
+        assert!(!again || sample.stdout.contains(&no_change), "{sample:?}");
+        assert_eq!(scene.versions().await, known);
+    }
 
     // What lacks its headers is there, and says so.
     let headless: Vec<&String> = known
@@ -234,25 +233,25 @@ async fn a_rebuild_under_the_same_name_is_noticed() {
         "{change}"
     );
 
-    // Headers that go, and headers that come.
+    // Headers that are gone from an index are no removal; headers that come are news.
     let image = stanza("linux-image-6.1.0-1-amd64", "6.1.1-1", "b");
     scene.file("Packages", image.as_bytes());
-    assert_eq!(
-        printed(&scene.detect(&[text(&index)]).await)["written"]["updated"],
-        1
-    );
-    assert_eq!(scene.versions().await["6.1.0-1-amd64"], json!(["headers"]));
+    let gone = printed(&scene.detect(&[text(&index)]).await);
+    assert_eq!(gone["written"]["unchanged"], 1, "{gone}");
+    assert_eq!(scene.versions().await["6.1.0-1-amd64"], json!(null));
+    let image = stanza("linux-image-6.1.0-2-amd64", "6.1.1-1", "a");
+    scene.file("Packages", image.as_bytes());
+    assert_eq!(scene.detect(&[text(&index)]).await.code, 0);
+    assert_eq!(scene.versions().await["6.1.0-2-amd64"], json!(["headers"]));
     let state = scene
         .cli
-        .json(&["kernel", "show", "debian-12/6.1.0-1-amd64"])
+        .json(&["kernel", "show", "debian-12/6.1.0-2-amd64"])
         .await;
     assert_eq!(state["state"], "seen");
-    scene.file("Packages", kernel("6.1.0-1-amd64", "b").as_bytes());
-    assert_eq!(
-        printed(&scene.detect(&[text(&index)]).await)["written"]["updated"],
-        1
-    );
-    assert_eq!(scene.versions().await["6.1.0-1-amd64"], json!(null));
+    scene.file("Packages", kernel("6.1.0-2-amd64", "a").as_bytes());
+    let come = printed(&scene.detect(&[text(&index)]).await);
+    assert_eq!(come["written"]["updated"], 1, "{come}");
+    assert_eq!(scene.versions().await["6.1.0-2-amd64"], json!(null));
 }
 
 #[tokio::test]

@@ -105,6 +105,16 @@ const DERIVE: &str = "
       select id, distro_id, version, 'all', 'c', 't', 1 from kernel_version where id % 3 = 0;
     insert into kernel_wanted (kernel_version_id, purpose, priority, reason_code, reason_text, decision_id)
       select id, case when id % 2 = 0 then 'build' else 'test' end, id % 5, 'c', 't', 1 from kernel_version where id % 3 = 1;
+    insert into blob (digest, bytes) values (sha256('x'), 'x');
+    begin;
+    select generation_start('plugin');
+    insert into plugin (digest, name, hooks, wasm, uploaded_by) values (encode(sha256('x'), 'hex'), 'p', '{ignore}', 'x', 'x');
+    commit;
+    insert into decision (pipeline_id, hook, position, subject, at, plugin_id, settings, seed, engine, items, input, outcome,
+        reason_code, reason_text, fuel, duration_us, generation)
+      select p.id, case when n % 2 = 0 then 'ignore' else 'advance' end, 0, 'd' || n % 20, now(), g.id, '{}', n, 'e', 1,
+        sha256('x'), case when n % 1000 = 0 then 'trapped' else 'answered' end, 'c', 't', 1, 1, n
+      from pipeline p, plugin g, generate_series(1, 20000) n;
     analyze;
 ";
 
@@ -199,6 +209,8 @@ async fn no_list_reads_a_whole_table() {
         "/v1/events?since=2020-01-01T00:00:00Z".to_owned(),
         "/v1/decisions".to_owned(),
         "/v1/decisions?subject=d7&outcome=trapped".to_owned(),
+        "/v1/decisions?pipeline=kernels&hook=ignore".to_owned(),
+        format!("/v1/decisions?generation={generation}"),
         "/v1/distros".to_owned(),
         "/v1/clusters?limit=10".to_owned(),
         "/v1/ignores".to_owned(),

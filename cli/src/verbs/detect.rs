@@ -159,6 +159,7 @@ fn new_kernel(distro: &str, detected: &Detected) -> NewKernel {
             version: package.version.clone(),
             arch: package.arch.clone(),
             filename: package.filename.clone(),
+            archive: package.archive.clone().unwrap_or_default(),
             sha256: package.sha256.clone(),
             size: package.size,
             // The reader's own words: image, headers, modules, and their variants.

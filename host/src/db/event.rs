@@ -184,16 +184,20 @@ impl Db {
                 .push(" order by epoch, tx limit 1)");
         }
         if let Some(from) = from {
+            // The planner would guess from the epoch alone, which is the same for all events, that no
+            // event follows, and then read and sort all that do. In a sub-select it sees no number, and
+            // walks the index.
             sql.push(match direction {
                 Direction::Forward => " and (e.epoch, e.tx, e.id) > (",
                 Direction::Backward => " and (e.epoch, e.tx, e.id) < (",
             })
+            .push("(select ")
             .push_bind(from.epoch)
-            .push(", ")
+            .push("), (select ")
             .push_bind(from.tx.to_string())
-            .push("::text::xid8, ")
+            .push("::text::xid8), (select ")
             .push_bind(from.id)
-            .push(")");
+            .push("))");
         }
         sql.push(match direction {
             Direction::Forward => " order by e.epoch, e.tx, e.id limit ",

@@ -357,6 +357,7 @@ fn check(n: usize, kernel: &NewKernel) -> Result<()> {
             &package.name,
             &package.version,
             &package.arch,
+            &package.archive,
             &package.filename,
             &package.sha256,
             &package.role,

@@ -35,6 +35,16 @@ pub struct Names {
     loaded: Arc<RwLock<Arc<Loaded>>>,
 }
 
+/// The names that are in memory, as they were at one moment: for lists, which need hundreds at once.
+pub(super) struct Known(Arc<Loaded>);
+
+impl Known {
+    /// The names of a distro and of a state, if both are here.
+    pub(super) fn of(&self, distro: i32, state: i32) -> Option<(&str, &str)> {
+        Some((self.0.distros.get(&distro)?, self.0.states.get(&state)?))
+    }
+}
+
 impl Names {
     pub(super) fn new(pool: PgPool) -> Self {
         Self {
@@ -50,6 +60,11 @@ impl Names {
                 .read()
                 .unwrap_or_else(std::sync::PoisonError::into_inner),
         )
+    }
+
+    /// What is in memory.
+    pub(super) fn known(&self) -> Known {
+        Known(self.now())
     }
 
     /// Reads the tables again.

@@ -17,7 +17,9 @@ impl Db {
                  coalesce(r.turns, 0) as "turns!",
                  (select count(*) from sweep s where s.pipeline_id = p.id) as "sweeps!",
                  not exists (select from sweep s where s.pipeline_id = p.id) and not exists (
-                   select from event e
+                   -- The last event alone: to look for one that is behind would read them all.
+                   select from (
+                     select epoch, tx, id from event order by epoch desc, tx desc, id desc limit 1) e
                    where (e.epoch, e.tx, e.id) > (coalesce(r.epoch, 0), coalesce(r.tx, '0'), coalesce(r.event_id, 0))
                  ) as "idle!"
                from pipeline p left join pipeline_progress r on r.pipeline_id = p.id

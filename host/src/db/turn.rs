@@ -185,7 +185,7 @@ impl Db {
             r#"select e.epoch, e.tx::text as "tx!", e.id, e.kind, e.name,
                  (e.operation <> 'update' or e.changes ? 'deleted') as "existence!"
                from event e
-               where (e.epoch, e.tx, e.id) > ($1, $2::text::xid8, $3)
+               where (e.epoch, e.tx, e.id) > ((select $1::int), (select $2::text::xid8), (select $3::bigint))
                  and (e.epoch < (select max(id) from epoch) or e.tx < pg_snapshot_xmin(pg_current_snapshot()))
                order by e.epoch, e.tx, e.id limit $4"#,
             from.epoch,

@@ -28,7 +28,8 @@ impl Db {
                join kernel_version k on k.id = w.kernel_version_id
                join distro d on d.id = k.distro_id
                where ($1::text is null or w.purpose = $1) and ($2::int is null or k.distro_id = $2)
-                 and ($3::int is null or (-w.priority, w.since, w.kernel_version_id) > (-$3, $4, $5))
+                 and ($3::int is null or w.priority <= $3
+                   and (w.priority < $3 or (w.since, w.kernel_version_id) > ($4, $5)))
                order by w.priority desc, w.since, w.kernel_version_id limit $6"#,
             purpose,
             distro,

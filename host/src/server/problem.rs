@@ -1,8 +1,11 @@
 //! Errors at the edge: `application/problem+json`.
 
 use std::any::Any;
+use std::time::Duration;
 
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use pointsman_api::problem::Problem;
 
@@ -116,6 +119,27 @@ fn internal() -> Response {
             request_id: None,
         },
     )
+}
+
+/// How long an ordinary request may take: the largest batch needs some seconds.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Ends a request that takes too long; a batch that was under way is rolled back.
+pub(super) async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => of_refusal(
+            Refusal::new(
+                Kind::TimedOut,
+                "request_timeout",
+                format!(
+                    "the request took longer than {} s",
+                    REQUEST_TIMEOUT.as_secs()
+                ),
+            )
+            .hint("Split the batch, or send it again when the server has less to do."),
+        ),
+    }
 }
 
 /// A handler panicked: a bug, but of this request alone.
