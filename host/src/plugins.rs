@@ -32,7 +32,11 @@ impl Plugins {
         name: &str,
         wasm: Bytes,
     ) -> Result<pointsman_api::plugin::Uploaded> {
-        let plugin = self.runtime.load(wasm.clone()).await.map_err(rejected)?;
+        let plugin = self
+            .runtime
+            .load(wasm.clone())
+            .await
+            .map_err(|rejection| rejected(&rejection))?;
         let hooks: Vec<String> = plugin.hooks().iter().map(|h| h.name().to_owned()).collect();
         let settings_schema = schema(&plugin).await?;
         let digest = plugin.digest().to_owned();
@@ -98,7 +102,7 @@ impl Plugins {
             .runtime
             .load(self.db.plugin_wasm(digest).await?)
             .await
-            .map_err(rejected)?;
+            .map_err(|rejection| rejected(&rejection))?;
         if !plugin.has_settings() {
             return match settings.as_object().is_some_and(serde_json::Map::is_empty) {
                 true => Ok(()),
@@ -177,7 +181,7 @@ async fn blocking<A: Send + 'static>(work: impl FnOnce() -> A + Send + 'static) 
         .map_err(|e| Error::Internal(e.into()))
 }
 
-fn rejected(rejection: Rejection) -> Error {
+fn rejected(rejection: &Rejection) -> Error {
     if !rejection.is_plugins_fault() {
         return Error::Internal(anyhow::anyhow!("{rejection}"));
     }

@@ -277,14 +277,14 @@ impl From<Error> for Stopped {
 fn log(error: &Error) {
     match error {
         Error::Unavailable(cause) => {
-            tracing::warn!(%cause, "the database does not answer; turns wait for it")
+            tracing::warn!(%cause, "the database does not answer; turns wait for it");
         }
         Error::Internal(cause) => tracing::error!(
             cause = format!("{cause:#}"),
             "a turn failed and is taken again"
         ),
         Error::Refused(refusal) => {
-            tracing::warn!(code = %refusal.code, "a turn failed and is taken again: {refusal}")
+            tracing::warn!(code = %refusal.code, "a turn failed and is taken again: {refusal}");
         }
     }
 }

@@ -50,11 +50,11 @@ pub fn ignores(versions: &[u32], ground: &Ground<'_>, basis: &Basis<'_>) -> Vec<
     let mut bytes = memory.text(ground.scope);
     bytes.extend(option(ground.rule.map(u64::to_le_bytes), 8));
     bytes.extend(memory.reason("test.ground"));
-    let grounds = memory.list(vec![bytes]);
+    let grounds = memory.list(&[bytes]);
     let ignored = versions
         .iter()
         .map(|version| [version.to_le_bytes(), 0_u32.to_le_bytes()].concat());
-    let ignored = memory.list(ignored.collect());
+    let ignored = memory.list(&ignored.collect::<Vec<_>>());
     let answer = [grounds, ignored, memory.basis(basis)].concat();
     memory.guest(Hook::Ignore, &answer)
 }
@@ -62,7 +62,7 @@ pub fn ignores(versions: &[u32], ground: &Ground<'_>, basis: &Basis<'_>) -> Vec<
 /// A guest that proposes these steps.
 pub fn advances(steps: &[Step<'_>], basis: &Basis<'_>) -> Vec<u8> {
     let mut memory = Memory::default();
-    let steps = steps
+    let steps: Vec<_> = steps
         .iter()
         .map(|step| {
             let mut bytes = step.index.to_le_bytes().to_vec();
@@ -75,7 +75,7 @@ pub fn advances(steps: &[Step<'_>], basis: &Basis<'_>) -> Vec<u8> {
             bytes
         })
         .collect();
-    let steps = memory.list(steps);
+    let steps = memory.list(&steps);
     let answer = [steps, memory.basis(basis)].concat();
     memory.guest(Hook::Advance, &answer)
 }
@@ -169,7 +169,7 @@ impl Memory {
         self.put(text.as_bytes(), text.len())
     }
 
-    fn list(&mut self, items: Vec<Vec<u8>>) -> Vec<u8> {
+    fn list(&mut self, items: &[Vec<u8>]) -> Vec<u8> {
         let length = items.len();
         self.put(&items.concat(), length)
     }
@@ -178,7 +178,7 @@ impl Memory {
         [
             self.text(code),
             self.text("A test says so."),
-            self.list(vec![]),
+            self.list(&[]),
         ]
         .concat()
     }
@@ -189,12 +189,12 @@ impl Memory {
         let note = basis
             .note
             .map(|key| [self.text(key), option(None::<[u8; 8]>, 4)].concat());
-        bytes.extend(self.list(note.into_iter().collect()));
-        bytes.extend(self.list(vec![]));
+        bytes.extend(self.list(note.as_slice()));
+        bytes.extend(self.list(&[]));
         let attr = basis
             .attr
             .map(|key| [self.text(key), self.text("")].concat());
-        bytes.extend(self.list(attr.into_iter().collect()));
+        bytes.extend(self.list(attr.as_slice()));
         bytes
     }
 

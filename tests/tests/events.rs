@@ -158,7 +158,7 @@ async fn readers_by_cursor_and_live_see_each_event_once_under_concurrent_writers
         for batch in 0..batches {
             let versions: Vec<String> = (0..3).map(|n| format!("{writer}.{batch}.{n}")).collect();
             let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
-            if writer % 2 == 0 {
+            if writer.is_multiple_of(2) {
                 host.kernels("d", &versions).await;
             } else {
                 // Half of them linger between their statements, so that commits overtake each other.
@@ -409,11 +409,11 @@ async fn a_cursor_of_another_database_is_refused() {
 
 /// A copy of a database: what a restore gives. The host on it has stopped.
 async fn copy(db: &TestDatabase) -> String {
-    let mut url = url::Url::parse(&db.url).unwrap();
+    let mut url = url::Url::parse(&db.url).expect("an address");
     let name = url.path().trim_start_matches('/').to_owned();
     let copy = format!("{name}_copy");
     url.set_path("postgres");
-    let mut admin = PgConnection::connect(url.as_str()).await.unwrap();
+    let mut admin = PgConnection::connect(url.as_str()).await.expect("connect");
     sql(
         &mut admin,
         &format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"),

@@ -1,4 +1,8 @@
 //! `pointsman up`: everything on this machine, with a PostgreSQL of its own.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up stops there"
+)]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

@@ -14,6 +14,9 @@ use crate::error::{Kind, Refusal, Result, invalid, not_found};
 /// Kernels of one host: more than any package manager keeps.
 const MAX_KERNELS: usize = 100;
 
+/// A kernel of a host: distro, version, and whether it runs.
+type Installed = (i32, String, bool);
+
 /// What a list of host kernels is filtered by.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -212,7 +215,7 @@ impl Db {
     pub async fn put_hosts(&self, batch: &mut Batch, hosts: &[PutHost]) -> Result<Written> {
         let mut written = super::batch::nothing();
         let mut versions: BTreeSet<(i32, String)> = BTreeSet::new();
-        let mut sorted: BTreeMap<(&str, &str), Vec<(i32, String, bool)>> = BTreeMap::new();
+        let mut sorted: BTreeMap<(&str, &str), Vec<Installed>> = BTreeMap::new();
         for (n, host) in hosts.iter().enumerate() {
             if host.kernels.len() > MAX_KERNELS {
                 return Err(invalid(

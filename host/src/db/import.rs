@@ -170,18 +170,18 @@ impl<'a> Import<'a> {
             return Ok(());
         }
         let value: Value = serde_json::from_slice(line)
-            .map_err(|e| self.refuse(format!("it is not JSON: {e}")))?;
+            .map_err(|e| self.refuse(&format!("it is not JSON: {e}")))?;
         let Some(kind) = value.get("type").and_then(Value::as_str).map(str::to_owned) else {
-            return Err(self.refuse("it has no `type`".to_owned()));
+            return Err(self.refuse("it has no `type`"));
         };
         if self.ended {
-            return Err(self.refuse("it stands behind the end".to_owned()));
+            return Err(self.refuse("it stands behind the end"));
         }
         match kind.as_str() {
             "record" => {
                 return match value.get("format").and_then(Value::as_i64) {
                     Some(1) => Ok(()),
-                    _ => Err(self.refuse("this host reads format 1 of a record".to_owned())),
+                    _ => Err(self.refuse("this host reads format 1 of a record")),
                 };
             }
             "end" => {
@@ -190,7 +190,7 @@ impl<'a> Import<'a> {
             }
             known if TYPES.iter().any(|(name, _)| *name == known) => {}
             _ => {
-                return Err(self.refuse(format!(
+                return Err(self.refuse(&format!(
                     "this host knows no `{}`",
                     super::names::shown(&kind)
                 )));
@@ -252,7 +252,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    fn refuse(&self, why: String) -> Error {
+    fn refuse(&self, why: &str) -> Error {
         Refusal::new(
             Kind::Invalid,
             "import_invalid",

@@ -7,6 +7,17 @@ use pointsman_api::pipeline::{Binding, Hold, Pipeline};
 use super::{Batch, Db};
 use crate::error::{Kind, Refusal, Result};
 
+/// Where a binding is.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The pipeline.
+    pub pipeline: &'a str,
+    /// The hook.
+    pub hook: &'a str,
+    /// The place in its chain.
+    pub position: i32,
+}
+
 impl Db {
     /// All pipelines, by name, with their bindings and what holds them.
     pub async fn pipelines(&self, name: Option<&str>) -> Result<Page<Pipeline>> {
@@ -109,9 +120,11 @@ impl Db {
     pub async fn put_binding(
         &self,
         batch: &mut Batch,
-        pipeline: &str,
-        hook: &str,
-        position: i32,
+        Place {
+            pipeline,
+            hook,
+            position,
+        }: Place<'_>,
         digest: &str,
         settings: &serde_json::Value,
         expected: Option<i64>,

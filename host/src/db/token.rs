@@ -32,10 +32,12 @@ pub struct Holder {
     expires: Option<DateTime<Utc>>,
 }
 
+type ByHash = HashMap<[u8; 32], Holder>;
+
 /// The tokens in force, by hash. Refreshed when a generation commits, and by a timer.
 #[derive(Clone, Default)]
 pub struct Tokens {
-    by_hash: Arc<RwLock<Arc<HashMap<[u8; 32], Holder>>>>,
+    by_hash: Arc<RwLock<Arc<ByHash>>>,
 }
 
 impl Tokens {

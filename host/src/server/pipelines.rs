@@ -9,6 +9,7 @@ use super::App;
 use super::auth::{Admin, Reader};
 use super::distros::Why;
 use super::extract::{IfMatch, Json, Path, Query};
+use crate::db::pipeline::Place;
 use crate::error::{Result, invalid};
 
 /// The last place of a chain.
@@ -86,9 +87,7 @@ pub(super) async fn put_binding(
         .db
         .put_binding(
             &mut batch,
-            &name,
-            &hook,
-            position,
+            place(&name, &hook, position),
             &body.digest,
             &body.settings,
             expected,
@@ -140,10 +139,22 @@ pub(super) async fn rollback_binding(
     let written = app
         .db
         .put_binding(
-            &mut batch, &name, &hook, position, &digest, &settings, expected,
+            &mut batch,
+            place(&name, &hook, position),
+            &digest,
+            &settings,
+            expected,
         )
         .await?;
     Ok(Json(batch.commit(written).await?))
+}
+
+fn place<'a>(pipeline: &'a str, hook: &'a str, position: i32) -> Place<'a> {
+    Place {
+        pipeline,
+        hook,
+        position,
+    }
 }
 
 fn in_chain(position: i32) -> Result<()> {

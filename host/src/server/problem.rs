@@ -143,6 +143,10 @@ pub(super) async fn in_time(request: Request, next: Next) -> Response {
 }
 
 /// A handler panicked: a bug, but of this request alone.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the layer hands the panic over"
+)]
 pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let message = panic
         .downcast_ref::<String>()

@@ -201,7 +201,7 @@ async fn csv_says_what_json_says() {
                     .split('>')
                     .next()
                     .unwrap()
-                    .to_owned()
+                    .to_owned();
             }
             None => break,
         }
@@ -278,6 +278,11 @@ struct Known {
     installed: bool,
     ignored: bool,
 }
+
+/// One yes or no about a version.
+type Is = fn(&Known) -> bool;
+/// One condition of a filter.
+type Keep = Box<dyn Fn(&Known) -> bool>;
 
 /// SQL's LIKE, said as simply as can be.
 fn like(pattern: &[u8], text: &[u8]) -> bool {
@@ -441,7 +446,7 @@ async fn combined_filters_give_what_a_plain_loop_gives() {
     let mut found = 0;
     for round in 0..150 {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        let mut keep: Vec<Box<dyn Fn(&Known) -> bool>> = vec![];
+        let mut keep: Vec<Keep> = vec![];
         if choose.one_in(2) {
             let distro = choose.of(&DISTROS);
             query.append_pair("distro", distro);
@@ -454,7 +459,7 @@ async fn combined_filters_give_what_a_plain_loop_gives() {
                 keep.push(Box::new(move |k| states.contains(&k.state) == inside));
             }
         }
-        let flags: [(&str, fn(&Known) -> bool); 3] = [
+        let flags: [(&str, Is); 3] = [
             ("ignored", |k| k.ignored),
             ("installed", |k| k.installed),
             ("missing", |k| k.missing),
