@@ -6,7 +6,7 @@ create table distro (
   id int generated always as identity primary key,
   -- The builder name: `ubuntu-22.04`.
   name text collate "C" not null unique
-    constraint distro_name_form check (name ~ '^[a-z0-9][a-z0-9._+-]{0,62}$'),
+    constraint distro_name_form check (name ~ '^[a-z0-9][a-z0-9._+-]{0,62}$' and name <> 'all'),
   -- The build variant's name: `UBUNTU2204`.
   variant text not null
     constraint distro_variant_form check (variant ~ '^[A-Za-z0-9_.+-]{1,64}$'),

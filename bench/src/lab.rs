@@ -17,6 +17,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use crate::http::Client;
 use crate::report::progress;
+use crate::used;
 
 /// How long a host may take to start.
 const START: Duration = Duration::from_secs(60);
@@ -27,6 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub(crate) struct Lab {
     dir: TempDir,
     postgres: Embedded,
+    postmaster: u32,
 }
 
 impl Lab {
@@ -42,8 +44,16 @@ impl Lab {
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
         let postgres =
             postgres::start(EmbeddedConfig::new(dir.path()), |step| progress(step)).await?;
-        let lab = Self { dir, postgres };
-        let mut connection = PgConnection::connect(&lab.postgres.url()).await?;
+        let mut connection = PgConnection::connect(&postgres.url()).await?;
+        let backend: i32 = sqlx::query_scalar("select pg_backend_pid()")
+            .fetch_one(&mut connection)
+            .await?;
+        let postmaster = used::parent(u32::try_from(backend)?).context("the server's process")?;
+        let lab = Self {
+            dir,
+            postgres,
+            postmaster,
+        };
         let settings: String = sqlx::query_scalar(
             "select 'PostgreSQL ' || current_setting('server_version') || ', ' ||
                string_agg(name || '=' || current_setting(name), ', ' order by name)
@@ -65,6 +75,16 @@ impl Lab {
     /// A host on a database.
     pub(crate) async fn host(&self, name: &str, database_url: &str) -> anyhow::Result<Host> {
         Host::start(self.dir.path().join(format!("host-{name}")), database_url).await
+    }
+
+    /// Processor seconds that the database, a host, and this process with its children have used.
+    pub(crate) fn processor_seconds(&self, host: &Host) -> [f64; 3] {
+        [
+            used::family_seconds(self.postmaster),
+            host.child.id().map_or(0.0, used::own_seconds),
+            used::family_seconds(std::process::id())
+                - host.child.id().map_or(0.0, used::own_seconds),
+        ]
     }
 
     /// A folder for what a measurement needs.

@@ -21,6 +21,7 @@ mod reads;
 mod report;
 mod scale;
 mod sweep;
+mod used;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +30,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use lab::Lab;
 use scale::Scale;
+
+/// As the command `pointsman` has it, since its server is what is measured here.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(about = "Benchmarks of Pointsman")]

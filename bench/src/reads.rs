@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use sqlx::{Connection as _, PgConnection};
@@ -24,6 +25,8 @@ const PGBENCH_THREADS: usize = 2;
 const KEYS: usize = 24;
 /// Rows in a page.
 const PAGE: u32 = 100;
+/// How long pgbench's connections may take to be gone.
+const SETTLE: Duration = Duration::from_millis(300);
 
 pub(crate) async fn run(lab: &Lab, scale: &Scale) -> anyhow::Result<()> {
     let url = lab.database("reads").await?;
@@ -157,10 +160,26 @@ async fn compare(
     load::run(host, scale.connections, scale.slice / 2, paths).await?;
     pgbench(lab.dir(), scale, filled, name, floor).await?;
     let (mut floors, mut ours) = (vec![], vec![]);
+    let (mut floor_used, mut used) = ([0.0; 3], [0.0; 3]);
+    let (mut floor_done, mut done) = (0.0, 0.0);
     for round in 0..scale.rounds {
         progress(format!("{name}: round {} of {}", round + 1, scale.rounds));
-        floors.push(pgbench(lab.dir(), scale, filled, name, floor).await?);
-        ours.push(load::run(host, scale.connections, scale.slice, paths).await?);
+        let before = lab.processor_seconds(host);
+        let floor = pgbench(lab.dir(), scale, filled, name, floor).await?;
+        // The server learns of its backends' end, and of what they have used, a moment later.
+        tokio::time::sleep(SETTLE).await;
+        let between = lab.processor_seconds(host);
+        let mine = load::run(host, scale.connections, scale.slice, paths).await?;
+        let after = lab.processor_seconds(host);
+        for part in 0..before.len() {
+            floor_used[part] += between[part] - before[part];
+            used[part] += after[part] - between[part];
+        }
+        let seconds = scale.slice.as_secs_f64();
+        floor_done += floor * seconds.max(1.0);
+        done += mine * seconds;
+        floors.push(floor);
+        ours.push(mine);
     }
     let rounds: Vec<f64> = ours
         .iter()
@@ -176,6 +195,16 @@ async fn compare(
         median(ours),
         median(floors),
         list(&rounds)
+    ));
+    let of = |used: [f64; 3], done: f64| used.map(|seconds| seconds * 1e6 / done);
+    let ([floor_db, _, floor_client], [db, server, client]) =
+        (of(floor_used, floor_done), of(used, done));
+    note(format!(
+        "{name}: processor time of one request: HTTP {:.0} us (PostgreSQL {db:.0}, host {server:.0}, client {client:.0}), \
+         pgbench {:.0} us (PostgreSQL {floor_db:.0}, client {floor_client:.0}); ratio of the two {:.2}",
+        db + server + client,
+        floor_db + floor_client,
+        (floor_db + floor_client) / (db + server + client)
     ));
     ratio(name, median(rounds), target);
     Ok(())

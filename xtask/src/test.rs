@@ -37,38 +37,41 @@ pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<()> {
 
     // One command for the programs and the tests, so that both are built with the same features.
     eprintln!("test: building");
-    process::run(process::cargo(root).args([
-        "build",
-        "--workspace",
-        "--exclude=xtask",
-        "--bins",
-        "--tests",
-    ]))?;
-
+    let mut build = process::cargo(root);
     let mut tests = process::cargo(root);
     tests.args(["test", "--no-fail-fast"]);
     if args.package.is_empty() {
         // This program's own tests run after these: with them in one build, its dependencies would be
         // built with other features than `cargo xtask` has, and each would undo the other's work.
+        build.args([
+            "build",
+            "--workspace",
+            "--exclude=xtask",
+            "--bins",
+            "--tests",
+        ]);
         tests.args(["--workspace", "--exclude=xtask"]);
+    } else {
+        build.args(["build", "--package=pointsman"]);
     }
+    process::run(&mut build)?;
     for package in &args.package {
         tests.args(["--package", package]);
     }
     tests.arg("--").args(&args.filters).args(&args.rest);
     tests
         .env("POINTSMAN_PLUGIN_DIR", plugins)
-        .env("POINTSMAN_BIN", process::built("pointsman")?)
-        .env("POINTSMAN_TEST_CLUSTER_DIR", &cluster);
+        .env("POINTSMAN_BIN", process::built("pointsman")?);
     let tested = process::run(&mut tests);
     stop_cluster(&cluster);
-    if args.package.is_empty() {
-        let mut own = process::cargo(root);
-        own.args(["test", "--quiet", "--package=xtask", "--"]);
-        own.args(&args.filters).args(&args.rest);
-        process::run(&mut own)?;
+    if !args.package.is_empty() {
+        return tested;
     }
-    tested
+    let mut own = process::cargo(root);
+    own.args(["test", "--quiet", "--package=xtask", "--"])
+        .args(&args.filters)
+        .args(&args.rest);
+    tested.and(process::run(&mut own))
 }
 
 /// Ends the server that the tests shared and removes its data, unless other tests are using it.
