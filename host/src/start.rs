@@ -3,10 +3,10 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -27,6 +27,11 @@ use crate::turn::Worker;
 
 /// How long requests in flight may take to finish once the host is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How often within [`REVIVAL_PERIOD`] an embedded PostgreSQL is started again after it ended by itself:
+/// one that keeps ending has a fault that a person has to look at.
+const MAX_REVIVALS: u32 = 5;
+/// See [`MAX_REVIVALS`].
+const REVIVAL_PERIOD: Duration = Duration::from_secs(600);
 /// The name of the token that the host makes for itself at its first start.
 const FIRST_TOKEN: &str = "admin";
 
@@ -49,7 +54,9 @@ pub async fn start(
     config: Config,
     progress: impl Fn(&str) + Send + Sync + 'static,
 ) -> anyhow::Result<Server> {
-    private_dir(&config.data_dir)?;
+    if !matches!(config.database, Database::Embedded) {
+        private_dir(&config.data_dir)?;
+    }
     // The port first: a second host on it is told so before anything else is started.
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!(
@@ -143,21 +150,44 @@ impl Server {
         &self.token_file
     }
 
-    /// Resolves if the server ends by itself, with the reason.
+    /// Resolves if the server ends by itself, with the reason. An embedded PostgreSQL that was killed
+    /// or crashed is started again meanwhile; requests until then are answered that the database cannot
+    /// be reached.
     pub async fn failed(&mut self) -> anyhow::Error {
-        let gone = async {
-            match &mut self.embedded {
-                Some(embedded) => embedded.gone().await,
-                None => std::future::pending().await,
+        let mut revivals = 0;
+        let mut since = Instant::now();
+        loop {
+            let gone = async {
+                match &mut self.embedded {
+                    Some(embedded) => embedded.gone().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                served = &mut self.serving => return match served {
+                    Ok(Ok(())) => anyhow::anyhow!("the server ended"),
+                    Ok(Err(error)) => error,
+                    Err(error) => error.into(),
+                },
+                () = gone => {}
             }
-        };
-        tokio::select! {
-            served = &mut self.serving => match served {
-                Ok(Ok(())) => anyhow::anyhow!("the server ended"),
-                Ok(Err(error)) => error,
-                Err(error) => error.into(),
-            },
-            () = gone => anyhow::anyhow!("the embedded PostgreSQL ended; start again, it recovers by itself"),
+            if since.elapsed() > REVIVAL_PERIOD {
+                (revivals, since) = (0, Instant::now());
+            }
+            revivals += 1;
+            if revivals > MAX_REVIVALS {
+                return anyhow::anyhow!(
+                    "the embedded PostgreSQL ended {revivals} times within {} s; its log is in the data directory",
+                    REVIVAL_PERIOD.as_secs()
+                );
+            }
+            tracing::error!("the embedded PostgreSQL ended by itself and is started again");
+            if let Some(embedded) = &mut self.embedded
+                && let Err(error) = embedded.revive(|step| tracing::info!("{step}")).await
+            {
+                return anyhow::Error::from(error)
+                    .context("the embedded PostgreSQL ended by itself");
+            }
         }
     }
 
@@ -298,8 +328,13 @@ fn recorder() -> Option<Arc<PrometheusHandle>> {
         .clone()
 }
 
+/// Makes the data directory for this user alone. Where PostgreSQL lives in it, that has to get through
+/// as another user when this one is root, and the directory is made with the rest of its folders.
 fn private_dir(dir: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(dir)
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
         .with_context(|| format!("cannot make the data directory {}", dir.display()))
 }
 

@@ -103,8 +103,12 @@ async fn furnish(host: &TestHost) {
         run(json!({"verdict": "fail", "comment": "one"})),
         run(json!({"verdict": "fail", "comment": "another"})),
         run(json!({"verdict": "fail", "comment": "another"})),
+        run(json!({"key": "long"})),
     ];
     host.post("/v1/runs", json!({"runs": runs})).await;
+    // One that was reported while it ran: when it ended is part of the record.
+    let ended = run(json!({"key": "long", "verdict": "pass"}));
+    host.post("/v1/runs", json!({"runs": [ended]})).await;
     host.post(
         "/v1/ignores",
         json!({"ignores": [

@@ -4,12 +4,13 @@
     reason = "a test that cannot set itself up stops there"
 )]
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use pointsman_tests::{plugin, pointsman, wait_for};
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 /// A data directory that any user reaches, and that leaves no database behind.
@@ -204,10 +205,32 @@ async fn up_begins_goes_on_survives_and_stops() {
     );
     assert!(place.answers().await);
 
+    // A database that is killed under it is started again, and the host goes on. (Were its set-up not
+    // done, that would fail and say so.)
+    let mut lines = BufReader::new(up.stdout.take().unwrap()).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        if line.starts_with("token:") {
+            break;
+        }
+    }
+    signal("KILL", now);
+    let now = wait_for("another database", async || {
+        place.postgres().filter(|pid| *pid != now)
+    })
+    .await;
+    wait_for("it serves once more", async || {
+        place.answers().await.then_some(())
+    })
+    .await;
+
     signal("INT", pid(&up));
     let status = up.wait().await.unwrap();
     assert_eq!(status.code(), Some(0));
     assert_eq!(place.postgres(), None, "Ctrl-C stops all of it");
+    // Where PostgreSQL runs as another user, that user has to get through.
+    let data = place.data().metadata().unwrap();
+    let mode = if data.uid() == 0 { 0o711 } else { 0o700 };
+    assert_eq!(data.permissions().mode() & 0o777, mode);
     assert!(!runs(now));
 }
 

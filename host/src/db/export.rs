@@ -22,7 +22,7 @@ const SECTIONS: &[&str] = &[
        'deleted_at', deleted_at)::text from distro order by id",
     "select jsonb_build_object('type', 'kernel', 'distro', d.name, 'version', k.version, 'state', s.name,
        'state_since', k.state_since, 'state_by_person', k.state_by_person, 'first_seen', k.first_seen,
-       'missing', k.missing, 'packages', k.packages, 'deleted_at', k.deleted_at)::text
+       'judged_at', k.judged_at, 'missing', k.missing, 'packages', k.packages, 'deleted_at', k.deleted_at)::text
      from kernel_version k join distro d on d.id = k.distro_id join kernel_state s on s.id = k.state_id
      order by k.id",
     "select jsonb_build_object('type', 'ignore', 'distro', d.name, 'kind', i.kind, 'pattern', i.pattern,
@@ -30,7 +30,7 @@ const SECTIONS: &[&str] = &[
      from kernel_ignore i left join distro d on d.id = i.distro_id order by i.id",
     "select jsonb_build_object('type', 'run', 'distro', d.name, 'version', k.version, 'purpose', r.purpose,
        'release', r.release, 'verdict', r.verdict, 'comment', r.comment, 'link', r.link, 'key', r.key,
-       'reported_by', r.reported_by, 'at', r.at, 'deleted_at', r.deleted_at)::text
+       'reported_by', r.reported_by, 'at', r.at, 'ended_at', r.ended_at, 'deleted_at', r.deleted_at)::text
      from run r join kernel_version k on k.id = r.kernel_version_id join distro d on d.id = k.distro_id
      order by r.id",
     "select jsonb_build_object('type', 'cluster_type', 'name', name)::text from cluster_type order by id",

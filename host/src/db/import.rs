@@ -30,11 +30,12 @@ const TYPES: &[(&str, &str)] = &[
        from jsonb_to_recordset($1) x (name text, variant text, supported bool, deleted_at timestamptz)
        on conflict (name) do nothing"),
     ("kernel", "insert into kernel_version (distro_id, version, state_id, state_since, state_by_person,
-         first_seen, missing, packages, deleted_at)
-       select d.id, x.version, s.id, x.state_since, x.state_by_person, x.first_seen, x.missing, x.packages,
-         x.deleted_at
+         judged_at, first_seen, missing, packages, deleted_at)
+       select d.id, x.version, s.id, x.state_since, x.state_by_person, x.judged_at, x.first_seen, x.missing,
+         x.packages, x.deleted_at
        from jsonb_to_recordset($1) x (distro text, version text, state text, state_since timestamptz,
-         state_by_person bool, first_seen timestamptz, missing text[], packages jsonb, deleted_at timestamptz)
+         state_by_person bool, judged_at timestamptz, first_seen timestamptz, missing text[], packages jsonb,
+         deleted_at timestamptz)
        left join distro d on d.name = x.distro left join kernel_state s on s.name = x.state
        order by d.id, x.version collate \"C\"
        on conflict (distro_id, version) do nothing"),
@@ -47,10 +48,12 @@ const TYPES: &[(&str, &str)] = &[
        left join distro d on d.name = x.distro
        on conflict (distro_id, kind, pattern) do nothing"),
     ("run", "insert into run (kernel_version_id, purpose, release, verdict, comment, link, key, reported_by,
-         at, deleted_at)
-       select k.id, x.purpose, x.release, x.verdict, x.comment, x.link, x.key, x.reported_by, x.at, x.deleted_at
+         at, ended_at, deleted_at)
+       select k.id, x.purpose, x.release, x.verdict, x.comment, x.link, x.key, x.reported_by, x.at, x.ended_at,
+         x.deleted_at
        from jsonb_to_recordset($1) x (distro text, version text, purpose text, release text, verdict text,
-         comment text, link text, key text, reported_by text, at timestamptz, deleted_at timestamptz)
+         comment text, link text, key text, reported_by text, at timestamptz, ended_at timestamptz,
+         deleted_at timestamptz)
        left join distro d on d.name = x.distro
        left join kernel_version k on k.distro_id = d.id and k.version = x.version
        -- Runs without a key are known by all that they say.

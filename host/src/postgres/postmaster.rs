@@ -199,7 +199,7 @@ impl Postmaster {
         match &mut self.child {
             // Asking reaps it.
             Some(child) => !matches!(child.try_wait(), Ok(None)),
-            None => !is_server(self.pid, layout),
+            None => !is_server(self.pid, layout) && !is_ending(self.pid, layout),
         }
     }
 
@@ -276,6 +276,27 @@ fn is_server(pid: Pid, layout: &Layout) -> bool {
     }
 }
 
+/// Whether a process of the server's user has given up its memory, and with it its command line, but has
+/// not ended yet: until then it may still hold files and locks.
+fn is_ending(pid: Pid, layout: &Layout) -> bool {
+    let proc = Path::new("/proc").join(pid.as_raw_nonzero().to_string());
+    let read = |name: &str| std::fs::read(proc.join(name)).ok();
+    let (Some(cmdline), Some(status)) = (read("cmdline"), read("status")) else {
+        return false;
+    };
+    let status = String::from_utf8_lossy(&status);
+    cmdline.is_empty() && user_of(&status) == Some(layout.owner.uid) && !has_ended(&status)
+}
+
+/// Reads the state out of `/proc/PID/status`: one that is dead or waits to be reaped.
+fn has_ended(status: &str) -> bool {
+    let state = status
+        .lines()
+        .find_map(|line| line.strip_prefix("State:"))
+        .and_then(|state| state.trim_start().chars().next());
+    matches!(state, None | Some('Z' | 'X'))
+}
+
 fn is_server_of(cmdline: &[u8], cluster: &Path) -> bool {
     let mut args = cmdline.split(|byte| *byte == 0);
     let program = args.next().unwrap_or_default();
@@ -330,6 +351,15 @@ mod tests {
         ));
         assert!(!is_server_of(b"/usr/bin/vi\0/data/cluster\0", cluster));
         assert!(!is_server_of(b"", cluster));
+    }
+
+    #[test]
+    fn a_process_ends_when_it_waits_to_be_reaped_and_not_before() {
+        assert!(!has_ended("Name:\tpostgres\nState:\tR (running)\n"));
+        assert!(!has_ended("Name:\tpostgres\nState:\tS (sleeping)\n"));
+        assert!(has_ended("Name:\tpostgres\nState:\tZ (zombie)\n"));
+        assert!(has_ended("Name:\tpostgres\nState:\tX (dead)\n"));
+        assert!(has_ended(""));
     }
 
     #[test]
