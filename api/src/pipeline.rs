@@ -139,11 +139,133 @@ wire! {
         /// The settings it was given; only where one decision is asked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub settings: Option<serde_json::Value>,
-        /// The question; only where one decision is asked for.
+        /// What else it was given (`notes`, `facts`, `attrs`), if anything; only where one decision is
+        /// asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub context: Option<serde_json::Value>,
+        /// The question, in the contract's names; only where one decision is asked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub input: Option<serde_json::Value>,
-        /// The answer; only where one decision is asked for.
+        /// The answer, or the stop, in the contract's names; only where one decision is asked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub output: Option<serde_json::Value>,
+    }
+}
+
+wire! {
+    /// A decision with all that a replay needs. Question and answer are as the host keeps them, not in
+    /// the contract's names: `pointsman decision show` turns them into those.
+    pub struct DecisionRecord {
+        /// Its id.
+        pub id: i64,
+        /// The pipeline.
+        pub pipeline: String,
+        /// The hook.
+        pub hook: String,
+        /// What it was about.
+        pub subject: String,
+        /// What the plugin saw as the time.
+        pub at: DateTime<Utc>,
+        /// The plugin version.
+        pub digest: String,
+        /// What the plugin saw as chance.
+        pub seed: i64,
+        /// The engine it ran on.
+        pub engine: String,
+        /// How it ended.
+        pub outcome: String,
+        /// Why, for programs.
+        pub reason_code: String,
+        /// Fuel used.
+        pub fuel: i64,
+        /// The settings.
+        pub settings: serde_json::Value,
+        /// What else the plugin was given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub context: Option<serde_json::Value>,
+        /// The question.
+        pub input: serde_json::Value,
+        /// The answer, or the stop.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub output: Option<serde_json::Value>,
+    }
+}
+
+wire! {
+    /// A candidate in shadow: asked what the active binding was asked, after the fact, and never heard.
+    pub struct Shadow {
+        /// The hook.
+        pub hook: String,
+        /// The place in the hook's chain whose decisions it follows.
+        pub position: i32,
+        /// The candidate's name.
+        pub plugin: String,
+        /// The candidate's version.
+        pub digest: String,
+        /// What it is given with each question.
+        pub settings: serde_json::Value,
+        /// Since when it follows.
+        pub since: DateTime<Utc>,
+        /// Decisions that it would have made in the same way.
+        pub agreed: i64,
+        /// Decisions that it would have made otherwise.
+        pub differed: i64,
+        /// Decisions that cannot be made again: they ended through the machine.
+        pub skipped: i64,
+        /// Whether it has been asked about every decision so far.
+        pub idle: bool,
+        /// The generation that last changed it.
+        pub generation: i64,
+    }
+}
+
+wire! {
+    /// A candidate to follow the active binding in shadow.
+    #[serde(deny_unknown_fields)]
+    pub struct PutShadow {
+        /// Why; the generation's comment.
+        #[serde(default)]
+        pub comment: Option<String>,
+        /// The candidate, by its whole digest.
+        pub digest: String,
+        /// Checked as those of a binding are. Defaults to `{}`.
+        #[serde(default = "empty")]
+        pub settings: serde_json::Value,
+        /// Follow the decisions made since then, too. Absent: only those to come.
+        #[serde(default)]
+        pub since: Option<DateTime<Utc>>,
+    }
+}
+
+wire! {
+    /// A decision that a candidate would have made otherwise.
+    pub struct ShadowDifference {
+        /// The decision.
+        pub decision: i64,
+        /// What it was about.
+        pub subject: String,
+        /// When it was made.
+        pub at: DateTime<Utc>,
+        /// How it ended.
+        pub outcome: String,
+        /// Why, for programs.
+        pub reason_code: String,
+        /// Why.
+        pub reason: String,
+        /// How the candidate's ended.
+        pub candidate_outcome: String,
+        /// Why, for programs.
+        pub candidate_reason_code: String,
+        /// Why.
+        pub candidate_reason: String,
+        /// Where the answers differ first: a JSON pointer, with `*` for places in a list; empty where they
+        /// ended in different ways.
+        pub place: String,
+        /// What the decision has there.
+        pub before: String,
+        /// What the candidate has there.
+        pub after: String,
+        /// Fuel that the candidate used.
+        pub fuel: i64,
     }
 }

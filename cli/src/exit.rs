@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     Conflict = 5,
     /// No server answered, or it cannot work right now: worth trying again.
     Unreachable = 6,
+    /// It worked, and what was compared is not the same.
+    Differs = 7,
 }
 
 impl Exit {
@@ -31,7 +33,8 @@ Exit codes:
   3  not found
   4  refused: the token is missing, wrong or allows too little
   5  conflict: it exists already, or it changed since you looked
-  6  the server could not be reached or is not ready: worth trying again";
+  6  the server could not be reached or is not ready: worth trying again
+  7  a replay came out otherwise than the record";
 
     /// What a status of the API means to a script.
     pub(crate) fn of_status(status: u16) -> Exit {

@@ -9,6 +9,7 @@ mod client;
 mod context;
 mod error;
 mod exit;
+mod local;
 mod output;
 mod progress;
 mod verbs;

@@ -5,13 +5,16 @@
 //! code that touches wasmtime, `plan` decides without I/O, `postgres` runs an embedded database.
 
 pub mod config;
+pub mod contract;
 pub mod db;
 pub mod error;
 pub mod plan;
 pub mod plugins;
 pub mod policy;
 pub mod postgres;
+pub mod replay;
 pub mod server;
+pub mod shadow;
 pub mod start;
 pub mod turn;
 

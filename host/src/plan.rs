@@ -425,6 +425,17 @@ pub fn wake_at(basis: &types::Basis, now: DateTime<Utc>) -> Option<DateTime<Utc>
     Some(now + chrono::Duration::milliseconds(ahead))
 }
 
+/// When to ask again by the earliest of these.
+pub fn earliest<'a>(
+    bases: impl IntoIterator<Item = &'a types::Basis>,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    bases
+        .into_iter()
+        .filter_map(|basis| wake_at(basis, now))
+        .min()
+}
+
 /// The key by which `ignore` says that its answers depend on all rules, not only on those that match.
 pub const RULES_SCOPE: &str = "rules.scope";
 

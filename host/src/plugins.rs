@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::db::plugin::NewPlugin;
 use crate::db::{Actor, Db};
 use crate::error::{Error, Kind, Refusal, Result};
-use crate::policy::{CallLimits, Outcome, Plugin, Rejection, Runtime};
+use crate::policy::{CallLimits, Hook, Outcome, Plugin, Rejection, Runtime};
 
 pub use crate::policy::MAX_COMPONENT_BYTES;
 
@@ -56,14 +56,34 @@ impl Plugins {
         self.db.put_plugin(batch, actor, new).await
     }
 
-    /// Checks that a plugin version can be bound to a hook with these settings: it has the hook, it
-    /// loads here, and the settings pass its own check. A pair that fails is never bound.
+    /// Checks that a plugin version can be bound to a hook of such a pipeline with these settings: the
+    /// pipeline asks the hook, the plugin has it, it loads here, and the settings pass its own check. A
+    /// pair that fails is never bound.
     pub async fn check_binding(
         &self,
+        kind: &str,
         digest: &str,
         hook: &str,
         settings: &serde_json::Value,
     ) -> Result<()> {
+        let asked: Vec<&str> = Hook::ALL
+            .iter()
+            .filter(|hook| hook.is_asked_by(kind))
+            .map(|hook| hook.name())
+            .collect();
+        if !asked.contains(&hook) {
+            return Err(Refusal::new(
+                Kind::Invalid,
+                "hook_not_asked",
+                format!(
+                    "a pipeline of kind {kind} does not ask `{}`",
+                    crate::db::names::shown(hook)
+                ),
+            )
+            .field("hook")
+            .hint(format!("It asks {}.", asked.join(" and ")))
+            .into());
+        }
         let known = self.db.plugin(digest).await?;
         if known.digest != digest {
             return Err(Refusal::new(

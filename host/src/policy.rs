@@ -10,6 +10,7 @@
 mod cache;
 mod compile;
 mod engine;
+mod evaluate;
 mod hook;
 mod inspect;
 mod limits;
@@ -33,11 +34,12 @@ use wasmtime::component::{Component, Linker};
 
 pub use compile::{COMPILE_DEADLINE, Compiler, compile_child_main};
 pub use engine::CALL_STACK_BYTES;
+pub use evaluate::{Decided, Ending, FACT_ROUNDS, Facts, MAX_QUERIES, Recorded, unknown};
 pub use hook::{Asks, Hook, UnknownHook};
 pub use inspect::MAX_COMPONENT_BYTES;
 pub use limits::{
     ADVANCE_FUEL, CALL_ANSWER_BYTES, CALL_DEADLINE, CALL_MEMORY_BYTES, CallLimits, IGNORE_FUEL,
-    MAX_MEMORY_BYTES, MAX_TABLE_ELEMENTS, SETTINGS_FUEL,
+    MAX_MEMORY_BYTES, MAX_TABLE_ELEMENTS, SELECT_FUEL, SETTINGS_FUEL, SUBJECT_FUEL, TRIAGE_FUEL,
 };
 pub use outcome::{Called, Outcome};
 pub use plugin::Plugin;

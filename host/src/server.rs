@@ -16,7 +16,9 @@ mod openapi;
 mod pipelines;
 mod plugins;
 mod problem;
+mod request_id;
 mod runs;
+mod shadows;
 mod tokens;
 mod transfer;
 
@@ -30,7 +32,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -104,6 +106,10 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(pipelines::get_pipeline, pipelines::update_pipeline))
         .routes(routes!(pipelines::put_binding, pipelines::delete_binding))
         .routes(routes!(pipelines::rollback_binding))
+        .routes(routes!(shadows::list_shadows))
+        .routes(routes!(shadows::put_shadow, shadows::delete_shadow))
+        .routes(routes!(shadows::promote_shadow))
+        .routes(routes!(shadows::list_differences))
         .routes(routes!(decisions::list_decisions))
         .routes(routes!(decisions::get_decision))
         .routes(routes!(tokens::list_tokens, tokens::create_token))
@@ -115,6 +121,7 @@ fn routes() -> OpenApiRouter<App> {
         // What follows takes as long as it takes, or has a limit of its own.
         .routes(routes!(plugins::upload_plugin))
         .routes(routes!(events::follow_events))
+        .routes(routes!(decisions::decision_records))
         .routes(routes!(transfer::export))
         .routes(routes!(transfer::import))
         .routes(routes!(health::healthz))
@@ -143,7 +150,10 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(problem::no_method)
         .layer(
             ServiceBuilder::new()
-                .layer(SetRequestIdLayer::new(request_id.clone(), MakeRequestUuid))
+                .layer(SetRequestIdLayer::new(
+                    request_id.clone(),
+                    request_id::Numbered::new(),
+                ))
                 .layer(PropagateRequestIdLayer::new(request_id))
                 .layer(axum::middleware::from_fn(health::observe))
                 .layer(CatchPanicLayer::custom(problem::panicked)),

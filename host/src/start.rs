@@ -23,6 +23,7 @@ use crate::plugins::Plugins;
 use crate::policy::{COMPILE_DEADLINE, Compiler, DEFAULT_CALLS_AT_ONCE, Runtime, RuntimeConfig};
 use crate::postgres::{self, Embedded, EmbeddedConfig};
 use crate::server::{self, App};
+use crate::shadow::Shadows;
 use crate::turn::Worker;
 
 /// How long requests in flight may take to finish once the host is told to stop.
@@ -104,7 +105,8 @@ pub async fn start(
         stop.clone(),
         config.decision_days,
     );
-    let mut tasks = vec![tokio::spawn(worker.run())];
+    let shadows = Shadows::new(db.clone(), runtime.clone(), stop.clone());
+    let mut tasks = vec![tokio::spawn(worker.run()), tokio::spawn(shadows.run())];
     tasks.push(tokio::spawn(refresh_tokens(
         tokens.clone(),
         db.clone(),

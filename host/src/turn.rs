@@ -10,6 +10,7 @@
 
 mod ask;
 mod causes;
+mod facts;
 mod question;
 
 use std::collections::HashMap;

@@ -13,38 +13,28 @@ pub mod shared {
     });
 }
 
-pub mod ignore {
-    wit_bindgen::generate!({
-        path: "../wit/0.1",
-        world: "ignore-policy",
-        with: { "pointsman:policy/types@0.1.0": crate::bindings::shared::pointsman::policy::types },
-        additional_derives: [PartialEq, Eq],
-        pub_export_macro: true,
-        export_macro_name: "export_ignore",
-        disable_run_ctors_once_workaround: true,
-    });
+macro_rules! world {
+    ($module:ident, $world:tt, $macro_name:tt) => {
+        pub mod $module {
+            wit_bindgen::generate!({
+                path: "../wit/0.1",
+                world: $world,
+                with: { "pointsman:policy/types@0.1.0": crate::bindings::shared::pointsman::policy::types },
+                additional_derives: [PartialEq, Eq],
+                pub_export_macro: true,
+                export_macro_name: $macro_name,
+                disable_run_ctors_once_workaround: true,
+            });
+        }
+    };
 }
 
-pub mod advance {
-    wit_bindgen::generate!({
-        path: "../wit/0.1",
-        world: "advance-policy",
-        with: { "pointsman:policy/types@0.1.0": crate::bindings::shared::pointsman::policy::types },
-        additional_derives: [PartialEq, Eq],
-        pub_export_macro: true,
-        export_macro_name: "export_advance",
-        disable_run_ctors_once_workaround: true,
-    });
-}
-
-pub mod settings {
-    wit_bindgen::generate!({
-        path: "../wit/0.1",
-        world: "with-settings",
-        with: { "pointsman:policy/types@0.1.0": crate::bindings::shared::pointsman::policy::types },
-        additional_derives: [PartialEq, Eq],
-        pub_export_macro: true,
-        export_macro_name: "export_settings",
-        disable_run_ctors_once_workaround: true,
-    });
-}
+world!(ignore, "ignore-policy", "export_ignore");
+world!(advance, "advance-policy", "export_advance");
+world!(review, "review-policy", "export_review");
+world!(gate, "gate-policy", "export_gate");
+world!(select, "select-policy", "export_select");
+world!(run, "run-policy", "export_run");
+world!(triage, "triage-policy", "export_triage");
+world!(react, "react-policy", "export_react");
+world!(settings, "with-settings", "export_settings");

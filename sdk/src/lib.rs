@@ -1,7 +1,8 @@
 //! What the author of a Rust policy plugin depends on.
 //!
-//! A plugin is a type that implements [`Policy`] and a trait for each hook that it has, [`Ignore`] or
-//! [`Advance`], and one line of [`export!`]. The same code runs in `cargo test`, so that a policy is
+//! A plugin is a type that implements [`Policy`] and a trait for each hook that it has ([`Ignore`],
+//! [`Advance`], [`Review`], [`Gate`], [`Select`], [`Run`], [`Triage`], [`React`]), and one line of
+//! [`export!`]. The same code runs in `cargo test`, so that a policy is
 //! tested without a server.
 //!
 //! ```
@@ -54,19 +55,33 @@
 pub mod advance;
 #[doc(hidden)]
 pub mod bindings;
+pub mod gate;
 pub mod ignore;
 pub mod packed;
+pub mod react;
+pub mod review;
+pub mod run;
+pub mod select;
+pub mod triage;
 
 mod answer;
 mod export;
 mod policy;
+mod pull_request;
 
 pub use advance::Advance;
 pub use bindings::shared::pointsman::policy::types::{
-    Basis, Fact, Found, Instant, Note, Problem, Query, Reason, Stop, Verdict,
+    Approval, Basis, Command, Dependency, Fact, Found, Instant, Label, Need, Note, PastRun,
+    Problem, PullRequest, Query, Reason, Stop, Verdict, Work,
 };
+pub use gate::Gate;
 pub use ignore::Ignore;
 pub use policy::{Context, NoSettings, Policy, attr, check_settings, settings_schema};
+pub use react::React;
+pub use review::Review;
+pub use run::Run;
+pub use select::Select;
+pub use triage::Triage;
 
 #[doc(hidden)]
 pub use export::hold;

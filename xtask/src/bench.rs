@@ -11,8 +11,8 @@ use crate::{process, stock_plugins};
 pub(crate) struct Args {
     /// Which benchmark, such as `record`
     name: String,
-    /// More arguments for it, after `--`
-    #[arg(last = true)]
+    /// Its own arguments, such as `--scale small`; `--help` behind the name lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }
 

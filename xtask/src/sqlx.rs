@@ -144,7 +144,10 @@ fn read_queries(dir: &Path) -> anyhow::Result<BTreeMap<String, serde_json::Value
 fn write_queries(dir: &Path, queries: &BTreeMap<String, serde_json::Value>) -> anyhow::Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     for (name, query) in queries {
-        let mut text = serde_json::to_string_pretty(query)?;
+        // Whether the keys of an object keep their order depends on what else is built.
+        let mut query = query.clone();
+        query.sort_all_objects();
+        let mut text = serde_json::to_string_pretty(&query)?;
         text.push('\n');
         let path = dir.join(name);
         // A file that says the same already keeps its time, and spares a compilation.

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 
-use crate::args::{Paging, Why};
+use crate::args::{Paging, Why, values};
 
 /// Plugins: policies as WebAssembly components
 #[derive(Subcommand, Debug)]
@@ -36,6 +37,60 @@ Examples:
     Show {
         /// Its name (the newest version), name@digest, or the first 8 or more digits of its digest
         plugin: String,
+    },
+    /// Say whether the server would take a component, without a server
+    #[command(after_help = "\
+Examples:
+  pointsman plugin check ./my_policy.wasm
+  pointsman plugin check ./my_policy.wasm --settings '{\"hosts\": 3}'")]
+    Check {
+        /// The component
+        file: PathBuf,
+        /// Settings to check too: JSON, or a file of it
+        #[arg(long, value_name = "JSON|FILE")]
+        settings: Option<String>,
+    },
+    /// Ask a component what cases say, and compare its answers, without a server
+    ///
+    /// A case is a JSON object with `hook`, `question`, and as you like `settings`, `context` and
+    /// `expect`, in the names of the contract; what is left out is empty.
+    #[command(after_help = "\
+Examples:
+  pointsman plugin test ./my_policy.wasm cases/
+  pointsman plugin test ./my_policy.wasm cases/fork.json --json | jq .output")]
+    Test {
+        /// The component
+        file: PathBuf,
+        /// Files of a case or of a list of cases, or folders of such files
+        #[arg(required = true)]
+        cases: Vec<PathBuf>,
+    },
+    /// Time a component on cases, without a server
+    #[command(after_help = "\
+Example:
+  pointsman plugin bench ./my_policy.wasm cases/ --seconds 5")]
+    Bench {
+        /// The component
+        file: PathBuf,
+        /// Files of a case or of a list of cases, or folders of such files
+        #[arg(required = true)]
+        cases: Vec<PathBuf>,
+        /// How long, over all cases
+        #[arg(long, default_value_t = 3.0)]
+        seconds: f64,
+    },
+    /// Repeat an exported decision, without a server
+    #[command(after_help = "\
+Examples:
+  pointsman decision export 17 -o 17.json
+  pointsman plugin replay 17.json
+  pointsman plugin replay 17.json --plugin ./mended.wasm")]
+    Replay {
+        /// What `pointsman decision export` wrote
+        bundle: PathBuf,
+        /// Another version of the plugin [default: the one that decided]
+        #[arg(long, value_name = "FILE")]
+        plugin: Option<PathBuf>,
     },
 }
 
@@ -72,6 +127,28 @@ Example:
 Example:
   pointsman pipeline rollback kernels ignore -m 'The new one ignores too much'")]
     Rollback(Place),
+    /// Let a candidate follow a hook's decisions without being heard, or show how candidates do
+    ///
+    /// With a plugin: from now on it is asked whatever the active binding was asked, and its answers are
+    /// only compared. With a hook alone: the decisions that the candidate would have made otherwise. With
+    /// neither: how often each candidate agrees.
+    #[command(after_help = "\
+Examples:
+  pointsman pipeline shadow kernels advance my-policy --since 7d
+  pointsman pipeline shadow kernels
+  pointsman pipeline shadow kernels advance
+  pointsman pipeline promote kernels advance")]
+    Shadow(Shadow),
+    /// Take a candidate away
+    #[command(after_help = "\
+Example:
+  pointsman pipeline unshadow kernels advance")]
+    Unshadow(Place),
+    /// Make a candidate the active binding
+    #[command(after_help = "\
+Example:
+  pointsman pipeline promote kernels advance -m 'It agreed for a week'")]
+    Promote(Place),
     /// Take no more turns until resumed; what is missed waits
     #[command(after_help = "\
 Example:
@@ -115,6 +192,32 @@ pub(crate) struct Bind {
     pub(crate) why: Why,
 }
 
+/// A candidate.
+#[derive(Args, Debug)]
+pub(crate) struct Shadow {
+    /// The pipeline
+    pub(crate) pipeline: String,
+    /// The hook: ignore, advance
+    pub(crate) hook: Option<String>,
+    /// The candidate: a plugin's name (its newest version), name@digest, or 8 or more digits of a digest
+    #[arg(requires = "hook")]
+    pub(crate) plugin: Option<String>,
+    /// The place in the hook's chain
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) position: u16,
+    /// JSON, or a file of it [default: as they are where this plugin is bound already, else {}]
+    #[arg(long, value_name = "JSON|FILE", requires = "plugin")]
+    pub(crate) settings: Option<String>,
+    /// Follow the decisions made since then, too: a time, or how long ago
+    #[arg(long, value_name = "WHEN", value_parser = values::since, requires = "plugin")]
+    pub(crate) since: Option<DateTime<Utc>>,
+    /// How many differences to show
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) why: Why,
+}
+
 /// One binding.
 #[derive(Args, Debug)]
 pub(crate) struct Place {
@@ -147,6 +250,56 @@ Examples:
         /// The decision
         id: i64,
     },
+    /// Write a decision to a file, with all that it takes to repeat it elsewhere
+    #[command(after_help = "\
+Examples:
+  pointsman decision export 17 -o 17.json
+  pointsman decision export 17 --no-wasm | jq .decision.input")]
+    Export {
+        /// The decision
+        id: i64,
+        /// The file [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Leave the component out
+        #[arg(long)]
+        no_wasm: bool,
+    },
+    /// Make recorded decisions again, here, and show what would be different
+    ///
+    /// Each is asked with what the plugin saw then. Without --plugin every decision is made by the version
+    /// that made it, and must come out the same.
+    #[command(after_help = "\
+Examples:
+  pointsman decision replay --since 7d
+  pointsman decision replay --since 30d --hook ignore --plugin ./candidate.wasm
+  pointsman decision replay --since 24h --json")]
+    Replay(DecisionReplay),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DecisionReplay {
+    /// Made since then: a time, or how long ago
+    #[arg(long, value_name = "WHEN", value_parser = values::since)]
+    pub(crate) since: Option<DateTime<Utc>>,
+    /// Made before then: a time, or how long ago
+    #[arg(long, value_name = "WHEN", value_parser = values::since)]
+    pub(crate) until: Option<DateTime<Utc>>,
+    /// Of this pipeline
+    #[arg(long)]
+    pub(crate) pipeline: Option<String>,
+    /// Of this hook
+    #[arg(long)]
+    pub(crate) hook: Option<String>,
+    /// About this subject
+    #[arg(long)]
+    pub(crate) subject: Option<String>,
+    /// Ask this component instead, about every hook that it answers
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plugin: Option<PathBuf>,
+    /// Give it these settings instead of the recorded ones: JSON, or a file of it
+    #[arg(long, value_name = "JSON|FILE", requires = "plugin")]
+    pub(crate) settings: Option<String>,
 }
 
 #[derive(Args, Debug)]

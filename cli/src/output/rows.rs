@@ -8,7 +8,7 @@ use pointsman_api::event::Event;
 use pointsman_api::generation::Generation;
 use pointsman_api::ignore::{Ignore, PatternKind};
 use pointsman_api::kernel::{Kernel, Wanted};
-use pointsman_api::pipeline::{Binding, Decision, Pipeline};
+use pointsman_api::pipeline::{Binding, Decision, Pipeline, Shadow, ShadowDifference};
 use pointsman_api::plugin::Plugin;
 use pointsman_api::run::{Run, Verdict};
 use pointsman_api::token::{Role, Token};
@@ -78,6 +78,56 @@ impl Row for KernelState {
             self.rank.to_string(),
             self.moved_by.clone(),
             kernels,
+        ]
+    }
+}
+
+impl Row for Shadow {
+    const HEADER: &'static [&'static str] = &[
+        "HOOK",
+        "PLACE#",
+        "CANDIDATE",
+        "SINCE",
+        "AGREED#",
+        "DIFFERED#",
+        "SKIPPED#",
+        "UP TO DATE",
+    ];
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.hook.clone(),
+            self.position.to_string(),
+            format!("{}@{}", self.plugin, short(&self.digest)),
+            time(self.since),
+            self.agreed.to_string(),
+            self.differed.to_string(),
+            self.skipped.to_string(),
+            yes(self.idle),
+        ]
+    }
+}
+
+impl Row for ShadowDifference {
+    const HEADER: &'static [&'static str] = &[
+        "DECISION#",
+        "ABOUT",
+        "AT",
+        "WHERE",
+        "IT SAYS",
+        "THE CANDIDATE",
+    ];
+    fn cells(&self) -> Vec<String> {
+        let place = match self.place.as_str() {
+            "" => "outcome",
+            place => place,
+        };
+        vec![
+            self.decision.to_string(),
+            self.subject.clone(),
+            time(self.at),
+            place.to_owned(),
+            self.before.clone(),
+            self.after.clone(),
         ]
     }
 }

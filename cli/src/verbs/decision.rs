@@ -1,5 +1,7 @@
 //! `pointsman decision`.
 
+mod replay;
+
 use std::time::Duration;
 
 use pointsman_api::pipeline::Decision as Row;
@@ -25,6 +27,12 @@ pub(super) fn run(context: &Context, verb: Decision) -> Result<Exit, Error> {
                 .maybe("generation", args.generation);
             list::print::<Row>(context, &address, &args.paging, "no decision is like that")
         }
+        Decision::Export {
+            id,
+            output,
+            no_wasm,
+        } => replay::export(context, &client, id, output.as_deref(), no_wasm),
+        Decision::Replay(args) => replay::run(context, &client, &args),
         Decision::Show { id } => {
             let address = client.at(&["decisions", &id.to_string()]);
             list::show(context, &client, &address, |decision: Row| {
@@ -60,6 +68,7 @@ pub(super) fn run(context: &Context, verb: Decision) -> Result<Exit, Error> {
                 ]))?;
                 for (name, value) in [
                     ("settings", decision.settings),
+                    ("context", decision.context),
                     ("input", decision.input),
                     ("output", decision.output),
                 ] {

@@ -1,5 +1,7 @@
 //! `pointsman pipeline`.
 
+mod shadow;
+
 use std::path::Path;
 
 use pointsman_api::generation::Because;
@@ -45,6 +47,9 @@ pub(super) fn run(context: &Context, verb: Pipeline) -> Result<Exit, Error> {
                 &client.send(&Method::POST, &address, &Because::from(args.why))?,
             )
         }
+        Pipeline::Shadow(args) => shadow::run(context, &client, args),
+        Pipeline::Unshadow(place) => shadow::unshadow(context, &client, place),
+        Pipeline::Promote(place) => shadow::promote(context, &client, place),
         Pipeline::Pause {
             pipeline,
             reason,
@@ -134,7 +139,7 @@ fn bind(context: &Context, client: &Client, args: Bind) -> Result<Exit, Error> {
     let plugin = plugin::find(client, &args.plugin)?;
     let pipeline: Row = client.get(&client.at(&["pipelines", &args.pipeline]))?;
     let settings = match &args.settings {
-        Some(text) => read_settings(text)?,
+        Some(text) => settings(text)?,
         None => pipeline
             .bindings
             .iter()
@@ -168,8 +173,8 @@ fn bind(context: &Context, client: &Client, args: Bind) -> Result<Exit, Error> {
     tell(context, &written)
 }
 
-/// JSON as it is, or the file of that name: a path never begins with a brace.
-fn read_settings(text: &str) -> Result<Value, Error> {
+/// Settings: JSON as it is, or the file of that name, as a path never begins with a brace.
+pub(super) fn settings(text: &str) -> Result<Value, Error> {
     let (text, from) = if text.trim_start().starts_with('{') {
         (text.to_owned(), "--settings".to_owned())
     } else {
@@ -189,15 +194,12 @@ mod tests {
 
     #[test]
     fn settings_are_text_or_a_file() {
-        assert_eq!(read_settings(r#" {"a": 1}"#).unwrap(), json!({"a": 1}));
+        assert_eq!(settings(r#" {"a": 1}"#).unwrap(), json!({"a": 1}));
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("settings.json");
         std::fs::write(&path, "{\"b\": 2}\n").unwrap();
-        assert_eq!(
-            read_settings(path.to_str().unwrap()).unwrap(),
-            json!({"b": 2})
-        );
-        assert!(read_settings("{\"a\": }").is_err());
-        assert!(read_settings("no-such-file.json").is_err());
+        assert_eq!(settings(path.to_str().unwrap()).unwrap(), json!({"b": 2}));
+        assert!(settings("{\"a\": }").is_err());
+        assert!(settings("no-such-file.json").is_err());
     }
 }

@@ -1,5 +1,9 @@
 //! `pointsman plugin`.
 
+mod cases;
+mod check;
+pub(super) mod tools;
+
 use std::path::Path;
 
 use pointsman_api::plugin::{Plugin as Row, Uploaded};
@@ -18,13 +22,22 @@ use crate::verbs::list;
 const DIGEST_DIGITS: usize = 64;
 
 pub(super) fn run(context: &Context, verb: Plugin) -> Result<Exit, Error> {
-    let client = context.client()?;
     match verb {
+        Plugin::Check { file, settings } => check::run(context, &file, settings.as_deref()),
+        Plugin::Test { file, cases } => tools::test(context, &file, &cases),
+        Plugin::Bench {
+            file,
+            cases,
+            seconds,
+        } => tools::bench(context, &file, &cases, seconds),
+        Plugin::Replay { bundle, plugin } => tools::replay(context, &bundle, plugin.as_deref()),
         Plugin::List(paging) => {
+            let client = context.client()?;
             let nothing = "no plugins: `pointsman plugin upload` adds one";
             list::print::<Row>(context, &client.at(&["plugins"]), &paging, nothing)
         }
         Plugin::Upload { file, name, why } => {
+            let client = context.client()?;
             let name = match name {
                 Some(name) => name,
                 None => name_of(&file)?,
@@ -48,6 +61,7 @@ pub(super) fn run(context: &Context, verb: Plugin) -> Result<Exit, Error> {
             Ok(Exit::Ok)
         }
         Plugin::Show { plugin } => {
+            let client = context.client()?;
             let found = find(&client, &plugin)?;
             let address = client.at(&["plugins", &found.digest]);
             list::show(context, &client, &address, |plugin: Row| {

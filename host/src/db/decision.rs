@@ -1,11 +1,14 @@
 //! Reading decisions.
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use pointsman_api::page::Page;
-use pointsman_api::pipeline::Decision;
+use pointsman_api::pipeline::{Decision, DecisionRecord};
 use sqlx::{FromRow, QueryBuilder};
+use tokio::sync::mpsc;
 
 use super::{Db, cursor, distro::cut};
+use crate::contract::{self, Part};
 use crate::error::{Error, Result, not_found};
 
 /// What decisions are filtered by.
@@ -95,7 +98,7 @@ impl Db {
             .await?
             .ok_or_else(|| not_found("decision_unknown", format!("there is no decision {id}")))?;
         let kept = sqlx::query!(
-            r#"select x.settings, i.bytes as input, o.bytes as "output?"
+            r#"select x.settings, x.context, i.bytes as input, o.bytes as "output?"
                from decision x join blob i on i.digest = x.input left join blob o on o.digest = x.output
                where x.id = $1"#,
             id,
@@ -103,12 +106,95 @@ impl Db {
         .fetch_one(&self.read)
         .await?;
         let mut decision = shape(row);
+        let hook = decision.hook.as_str();
+        let output = match decision.outcome.as_str() {
+            "answered" | "refused" => Part::Answer,
+            _ => Part::Stop,
+        };
         decision.settings = Some(kept.settings);
-        decision.input = Some(unpack(&kept.input)?);
-        decision.output = kept.output.as_deref().map(unpack).transpose()?;
+        decision.context = kept
+            .context
+            .map(|context| contract::show(hook, Part::Context, &context));
+        decision.input = Some(contract::show(hook, Part::Question, &unpack(&kept.input)?));
+        decision.output = kept
+            .output
+            .as_deref()
+            .map(|bytes| Ok::<_, Error>(contract::show(hook, output, &unpack(bytes)?)))
+            .transpose()?;
         Ok(decision)
     }
+
+    /// Sends every decision that fits, oldest first, with all that a replay needs: lines of JSON.
+    /// Ends early if nobody takes them.
+    pub async fn decision_records(
+        &self,
+        filter: &Filter,
+        id: Option<i64>,
+        since: Option<DateTime<Utc>>,
+        until: Option<DateTime<Utc>>,
+        lines: mpsc::Sender<Result<Bytes>>,
+    ) -> Result<()> {
+        let mut after = 0_i64;
+        loop {
+            // In pages, so that no statement takes longer than the limit, however slowly they are taken.
+            let rows = sqlx::query!(
+                r#"select x.id, p.name as pipeline, x.hook, x.subject, x.at, g.digest, x.seed, x.engine,
+                     x.outcome, x.reason_code, x.fuel, x.settings, x.context, i.bytes as input,
+                     o.bytes as "output?"
+                   from decision x join pipeline p on p.id = x.pipeline_id join plugin g on g.id = x.plugin_id
+                     join blob i on i.digest = x.input left join blob o on o.digest = x.output
+                   where x.id > $1 and ($2::text is null or p.name = $2) and ($3::text is null or x.hook = $3)
+                     and ($4::text is null or x.subject = $4) and ($5::text is null or x.outcome = $5)
+                     and ($6::timestamptz is null or x.at >= $6) and ($7::timestamptz is null or x.at < $7)
+                   and ($9::bigint is null or x.id = $9)
+                   order by x.id limit $8"#,
+                after,
+                filter.pipeline,
+                filter.hook,
+                filter.subject,
+                filter.outcome,
+                since,
+                until,
+                RECORDS_PAGE,
+                id,
+            )
+            .fetch_all(&self.read)
+            .await?;
+            let Some(last) = rows.last() else {
+                return Ok(());
+            };
+            after = last.id;
+            for row in rows {
+                let record = DecisionRecord {
+                    id: row.id,
+                    pipeline: row.pipeline,
+                    hook: row.hook,
+                    subject: row.subject,
+                    at: row.at,
+                    digest: row.digest,
+                    seed: row.seed,
+                    engine: row.engine,
+                    outcome: row.outcome,
+                    reason_code: row.reason_code,
+                    fuel: row.fuel,
+                    settings: row.settings,
+                    context: row.context,
+                    input: unpack(&row.input)?,
+                    output: row.output.as_deref().map(unpack).transpose()?,
+                };
+                let mut line =
+                    serde_json::to_vec(&record).map_err(|e| Error::Internal(e.into()))?;
+                line.push(b'\n');
+                if lines.send(Ok(line.into())).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
 }
+
+/// Decisions that are read at once: the largest have some megabytes each.
+const RECORDS_PAGE: i64 = 50;
 
 fn shape(row: Row) -> Decision {
     Decision {
@@ -130,6 +216,7 @@ fn shape(row: Row) -> Decision {
         duration_us: row.duration_us,
         generation: row.generation,
         settings: None,
+        context: None,
         input: None,
         output: None,
     }
@@ -138,7 +225,7 @@ fn shape(row: Row) -> Decision {
 /// Bytes of one input or output, unpacked: the largest question is some megabytes of names.
 const MAX_BLOB: usize = 64 << 20;
 
-fn unpack(bytes: &[u8]) -> Result<serde_json::Value> {
+pub(super) fn unpack(bytes: &[u8]) -> Result<serde_json::Value> {
     let json = zstd::bulk::decompress(bytes, MAX_BLOB).map_err(|e| Error::Internal(e.into()))?;
     serde_json::from_slice(&json).map_err(|e| Error::Internal(e.into()))
 }

@@ -49,6 +49,9 @@ const SECTIONS: &[&str] = &[
     "select jsonb_build_object('type', 'binding', 'pipeline', p.name, 'hook', b.hook, 'position', b.position,
        'digest', g.digest, 'settings', b.settings, 'deleted_at', b.deleted_at)::text
      from binding b join pipeline p on p.id = b.pipeline_id join plugin g on g.id = b.plugin_id order by b.id",
+    "select jsonb_build_object('type', 'shadow', 'pipeline', p.name, 'hook', s.hook, 'position', s.position,
+       'digest', g.digest, 'settings', s.settings, 'deleted_at', s.deleted_at)::text
+     from shadow s join pipeline p on p.id = s.pipeline_id join plugin g on g.id = s.plugin_id order by s.id",
     // The tag tells an import which history it has already.
     "select jsonb_build_object('type', 'epoch', 'epoch', id, 'tag', tag)::text from epoch order by id",
     "select jsonb_build_object('type', 'generation', 'id', id, 'comment', comment, 'username', username,

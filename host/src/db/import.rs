@@ -93,6 +93,17 @@ const TYPES: &[(&str, &str)] = &[
          deleted_at timestamptz)
        left join pipeline p on p.name = x.pipeline left join plugin g on g.digest = x.digest
        on conflict (pipeline_id, hook, position) do nothing"),
+    // Its figures are of decisions that stay behind: it begins anew.
+    ("shadow", "with added as (
+         insert into shadow (pipeline_id, hook, position, plugin_id, settings, deleted_at)
+         select p.id, x.hook, x.position, g.id, x.settings, x.deleted_at
+         from jsonb_to_recordset($1) x (pipeline text, hook text, position int, digest text, settings jsonb,
+           deleted_at timestamptz)
+         left join pipeline p on p.name = x.pipeline left join plugin g on g.digest = x.digest
+         on conflict (pipeline_id, hook, position) do nothing
+         returning id, plugin_id, settings)
+       insert into shadow_progress (shadow_id, plugin_id, settings, after_id)
+         select id, plugin_id, settings, coalesce((select max(id) from decision), 0) from added"),
     // History: the epochs of the other record become epochs below zero, in their order.
     ("epoch", "with source as (select * from jsonb_to_recordset($1) x (epoch int, tag text)),
        made as (

@@ -38,6 +38,14 @@ impl Filter {
     fn has_pattern(&self) -> bool {
         self.like.is_some() || self.regex.is_some()
     }
+
+    /// Whether a page is a walk along an index that passes nothing over.
+    fn is_quick(&self) -> bool {
+        !self.has_pattern()
+            && self.ignored.is_none()
+            && self.installed.is_none()
+            && self.missing.is_none()
+    }
 }
 
 pub(super) struct Row {
@@ -95,7 +103,7 @@ impl Db {
             distro_id,
             version,
         )
-        .fetch_optional(&self.read)
+        .fetch_optional(&self.quick)
         .await?
         .ok_or_else(|| unknown(distro, version))?;
         let packages: Vec<Package> =
@@ -134,11 +142,16 @@ impl Db {
                 next: None,
             });
         };
+        let pool = if filter.is_quick() {
+            &self.quick
+        } else {
+            &self.read
+        };
         let rows: Vec<Row> = sql
             .build_query_as()
             // A pattern's best plan depends on the pattern, so it is planned each time.
             .persistent(!filter.has_pattern())
-            .fetch_all(&self.read)
+            .fetch_all(pool)
             .await
             .map_err(|e| pattern_timeout(e, filter.has_pattern()))?;
         self.page(rows, limit, |row| {

@@ -233,7 +233,7 @@ impl Db {
 }
 
 /// Locks the pipeline's row: bindings of one pipeline change one batch after the other.
-async fn lock(batch: &mut Batch, name: &str) -> Result<i32> {
+pub(super) async fn lock(batch: &mut Batch, name: &str) -> Result<i32> {
     sqlx::query_scalar!(
         "select id from pipeline where name = $1 and deleted_at is null for update",
         name

@@ -3,6 +3,7 @@
 
 mod facts;
 mod retire;
+mod reuse;
 mod write;
 
 use chrono::{DateTime, Utc};
@@ -12,7 +13,8 @@ use super::Db;
 use super::event::Position;
 use crate::error::{Error, Result};
 
-pub use write::{NewDecision, NewHold, TurnEnd};
+pub use reuse::Same;
+pub use write::{Made, NewDecision, NewHold, TurnEnd};
 
 /// Namespace of the advisory locks that say who holds a pipeline.
 const LOCK_SPACE: i32 = 0x706d;

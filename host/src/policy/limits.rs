@@ -17,6 +17,16 @@ pub const IGNORE_FUEL: u64 = 10_000_000_000;
 /// in the stock policy. The rest is for interpreted languages.
 pub const ADVANCE_FUEL: u64 = 1_000_000_000;
 
+/// Fuel of one `select` call (some 0.3 s): at most 1,000 candidates and a few hundred lanes.
+pub const SELECT_FUEL: u64 = 1_000_000_000;
+
+/// Fuel of one `triage` call (some 0.3 s): jobs with at most 1,000 tests each.
+pub const TRIAGE_FUEL: u64 = 1_000_000_000;
+
+/// Fuel of one call of `review`, `gate`, `run` or `react` (some 0.1 s): each is about one pull request,
+/// or one lane of a few. The rest is for interpreted languages, which burn some 50 million to start.
+pub const SUBJECT_FUEL: u64 = 300_000_000;
+
 /// Fuel of `settings.schema` and `settings.check` (some 0.1 s): both run while a person waits for a
 /// binding to be saved.
 pub const SETTINGS_FUEL: u64 = 300_000_000;
@@ -70,6 +80,9 @@ impl CallLimits {
         CallLimits::with_fuel(match hook {
             Hook::Ignore => IGNORE_FUEL,
             Hook::Advance => ADVANCE_FUEL,
+            Hook::Select => SELECT_FUEL,
+            Hook::Triage => TRIAGE_FUEL,
+            Hook::Review | Hook::Gate | Hook::Run | Hook::React => SUBJECT_FUEL,
         })
     }
 

@@ -87,6 +87,23 @@ impl<A> Outcome<A> {
         }
     }
 
+    /// The same outcome with what was answered made into something else.
+    pub fn try_map<B, E>(self, map: impl FnOnce(A) -> Result<B, E>) -> Result<Outcome<B>, E> {
+        Ok(match self {
+            Outcome::Answered(answer) => Outcome::Answered(map(answer)?),
+            Outcome::Stopped(stop) => Outcome::Stopped(stop),
+            Outcome::BadAnswer { detail } => Outcome::BadAnswer { detail },
+            Outcome::OutOfFuel { limit } => Outcome::OutOfFuel { limit },
+            Outcome::OutOfMemory { detail } => Outcome::OutOfMemory { detail },
+            Outcome::Trapped { message, frames } => Outcome::Trapped { message, frames },
+            Outcome::StackOverflow { frames } => Outcome::StackOverflow { frames },
+            Outcome::Deadline { limit } => Outcome::Deadline { limit },
+            Outcome::Busy => Outcome::Busy,
+            Outcome::NotExported => Outcome::NotExported,
+            Outcome::HostFailed { detail } => Outcome::HostFailed { detail },
+        })
+    }
+
     /// Whether the same call elsewhere would end the same way: a decision, and not a failure of the
     /// infrastructure. Running out of fuel is one only on the same engine, as prices differ.
     pub fn is_decision(&self) -> bool {

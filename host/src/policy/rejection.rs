@@ -138,9 +138,8 @@ impl Rejection {
                 format!("build the plugin against version {supported} of `wit/`")
             }
             Rejection::NoHook { .. } => format!(
-                "export `{}` or `{}`",
-                super::hook::full_name("ignore"),
-                super::hook::full_name("advance")
+                "export one hook or more: {}",
+                super::Hook::ALL.map(|hook| format!("`{}`", super::hook::full_name(hook.name()))).join(", ")
             ),
             Rejection::WrongTypes { .. } => {
                 "build it against the released files in `wit/`, unchanged".into()

@@ -20,5 +20,27 @@ pub const CONTRACT_VERSION: &str = "0.1.0";
 /// The package that every interface of the contract belongs to.
 pub const CONTRACT_PACKAGE: &str = "pointsman:policy";
 
-pub use bindings::exports::pointsman::policy::{advance, ignore, settings};
+pub use bindings::exports::pointsman::policy::{
+    advance, ignore, react, review, select, settings, triage,
+};
 pub use bindings::pointsman::policy::types;
+
+/// Two hooks are asked about the same piece of work; each has a question of its own here, so that a
+/// question says which hook it is for.
+macro_rules! about_work {
+    ($hook:ident) => {
+        pub mod $hook {
+            //! The hook of that name.
+
+            pub use super::bindings::exports::pointsman::policy::$hook::*;
+
+            /// The piece of work that the hook is asked about.
+            #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+            #[serde(transparent)]
+            pub struct Question(pub super::types::Work);
+        }
+    };
+}
+
+about_work!(gate);
+about_work!(run);

@@ -73,9 +73,9 @@ pub(super) async fn put_binding(
     Json(body): Json<PutBinding>,
 ) -> Result<Json<Written>> {
     in_chain(position)?;
-    app.db.pipeline(&name).await?;
+    let kind = app.db.pipeline(&name).await?.kind;
     app.plugins
-        .check_binding(&body.digest, &hook, &body.settings)
+        .check_binding(&kind, &body.digest, &hook, &body.settings)
         .await?;
     let mut batch = app
         .db
@@ -129,7 +129,10 @@ pub(super) async fn rollback_binding(
 ) -> Result<Json<Written>> {
     in_chain(position)?;
     let (digest, settings) = app.db.previous_binding(&name, &hook, position).await?;
-    app.plugins.check_binding(&digest, &hook, &settings).await?;
+    let kind = app.db.pipeline(&name).await?.kind;
+    app.plugins
+        .check_binding(&kind, &digest, &hook, &settings)
+        .await?;
     let mut batch = app
         .db
         .begin(&actor, body.comment.as_deref(), || {
@@ -149,7 +152,7 @@ pub(super) async fn rollback_binding(
     Ok(Json(batch.commit(written).await?))
 }
 
-fn place<'a>(pipeline: &'a str, hook: &'a str, position: i32) -> Place<'a> {
+pub(super) fn place<'a>(pipeline: &'a str, hook: &'a str, position: i32) -> Place<'a> {
     Place {
         pipeline,
         hook,
@@ -157,7 +160,7 @@ fn place<'a>(pipeline: &'a str, hook: &'a str, position: i32) -> Place<'a> {
     }
 }
 
-fn in_chain(position: i32) -> Result<()> {
+pub(super) fn in_chain(position: i32) -> Result<()> {
     match position {
         0..=MAX_POSITION => Ok(()),
         _ => Err(invalid(

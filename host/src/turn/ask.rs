@@ -4,23 +4,22 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
+use super::facts::Record;
 use super::question::{self, Distro};
 use super::{Causes, Stopped, Worker};
-use crate::db::turn::{Bound, NewDecision, NewHold, TurnEnd, TurnStart};
+use crate::db::turn::{Bound, Made, NewDecision, NewHold, Same, TurnEnd, TurnStart};
 use crate::error::Error;
 use crate::plan::{self, Refused, Wish};
-use crate::policy::wit::types::{Basis, Context, Fact, Found, Reason, Stop};
-use crate::policy::{Asks, CallLimits, Called, Outcome, Plugin};
+use crate::policy::wit::types::{Basis, Context, Stop};
+use crate::policy::{Asks, CallLimits, Decided, Outcome, Plugin};
 
 /// Versions in one `advance` question.
 const ADVANCE_CHUNK: usize = 2_000;
 /// Names of settled versions in a question: enough to count "the newest of a series".
 const SETTLED: i64 = 10_000;
-/// Rounds of facts that a policy may ask for.
-const FACT_ROUNDS: usize = 4;
-
 impl Worker {
     /// Asks both hooks and fills in what follows.
     pub(super) async fn ask_all(
@@ -100,9 +99,11 @@ impl Worker {
         let mut answers = vec![];
         for bound in start.bindings.iter().filter(|b| b.hook == "ignore") {
             let call = Call {
+                id: start.pipeline,
                 pipeline: &start.name,
                 bound,
                 subject: &distro.name,
+                distro: versions[0].distro,
                 items: versions.len(),
                 at,
             };
@@ -174,9 +175,11 @@ impl Worker {
                 // The first binding that does not abstain answers.
                 for bound in start.bindings.iter().filter(|b| b.hook == "advance") {
                     let call = Call {
+                        id: start.pipeline,
                         pipeline: &start.name,
                         bound,
                         subject: &distro.name,
+                        distro: group[0].distro,
                         items: chunk.len(),
                         at,
                     };
@@ -210,7 +213,7 @@ impl Worker {
     ) -> Result<Option<Q::Answer>, Stopped>
     where
         Q: Asks + Serialize + Send + Sync + 'static,
-        Q::Answer: Serialize + HasBasis + Send + 'static,
+        Q::Answer: Serialize + DeserializeOwned + HasBasis + Send + 'static,
     {
         let Some(plugin) = self.loaded.get(&call.bound.digest).cloned() else {
             return Err(Error::Internal(anyhow::anyhow!(
@@ -229,48 +232,85 @@ impl Worker {
             attrs: vec![],
         };
         let seed = context.seed.cast_signed();
+        let input = json(&**question)?;
+        let digest = Sha256::digest(&input).to_vec();
+        let same = Same {
+            pipeline: call.id,
+            hook,
+            plugin: call.bound.plugin,
+            settings: &call.bound.settings,
+            digest: &digest,
+            at: call.at,
+        };
+        if let Some((id, output)) = self.db.answered_before(&same).await? {
+            metrics::counter!("pointsman_decisions_reused_total", "hook" => hook).increment(1);
+            end.decisions.push(Made::Before(id));
+            // An abstention has no answer.
+            return match output {
+                Some(output) => Ok(Some(
+                    serde_json::from_value(output).map_err(|e| Error::Internal(e.into()))?,
+                )),
+                None => Ok(None),
+            };
+        }
         let asked = std::sync::Arc::clone(question);
-        let called = tokio::task::spawn_blocking(move || ask(&plugin, context, &*asked))
-            .await
-            .map_err(|e| Error::Internal(e.into()))?;
+        let facts = Record::new(&self.db, call.distro);
+        let Decided { called, facts } =
+            tokio::task::spawn_blocking(move || ask(&plugin, &context, &*asked, facts))
+                .await
+                .map_err(|e| Error::Internal(e.into()))?;
         metrics::counter!("pointsman_decisions_total", "hook" => hook, "outcome" => called.outcome.code())
             .increment(1);
         metrics::histogram!("pointsman_decision_seconds", "hook" => hook)
             .record(called.duration.as_secs_f64());
-        let (outcome, reason_code, reason_text) = reason(&called.outcome);
+        let ending = called.outcome.ending(|answer| {
+            let reason = &answer.basis().reason;
+            (&reason.code, &reason.text)
+        });
         let output = match &called.outcome {
             Outcome::Answered(answer) => Some(json(answer)?),
             Outcome::Stopped(stop) => Some(json(stop)?),
             _ => None,
         };
-        end.decisions.push(NewDecision {
+        let wake_at = match &called.outcome {
+            Outcome::Answered(answer) => plan::earliest(answer.bases(), call.at),
+            _ => None,
+        };
+        end.decisions.push(Made::New(Box::new(NewDecision {
             hook,
             position: call.bound.position,
             subject: call.subject.to_owned(),
             at: call.at,
             plugin: call.bound.plugin,
             settings: call.bound.settings.clone(),
+            context: match facts.is_empty() {
+                true => None,
+                false => Some(serde_json::json!({"facts": facts})),
+            },
             seed,
             engine: self.runtime.engine_fingerprint().to_owned(),
             items: i32::try_from(call.items).unwrap_or(i32::MAX),
-            input: json(&**question)?,
+            digest,
+            input,
             output,
-            outcome: outcome.to_owned(),
-            reason_code: reason_code.clone(),
-            reason_text: reason_text.clone(),
+            outcome: ending.outcome.to_owned(),
+            reason_code: ending.code.clone(),
+            reason_text: ending.text.clone(),
             fuel: i64::try_from(called.fuel).unwrap_or(i64::MAX),
             duration_us: i64::try_from(called.duration.as_micros()).unwrap_or(i64::MAX),
-        });
+            wake_at,
+        })));
         match called.outcome {
             Outcome::Answered(answer) => Ok(Some(answer)),
             Outcome::Stopped(Stop::Abstain(_)) => Ok(None),
             _ => Err(Stopped::Held(NewHold {
                 hook,
-                code: reason_code,
+                code: ending.code,
                 text: format!(
-                    "{}@{}: {reason_text}",
+                    "{}@{}: {}",
                     call.bound.name,
-                    &call.bound.digest[..12]
+                    &call.bound.digest[..12],
+                    ending.text
                 ),
                 decision: Some(end.decisions.len() - 1),
             })),
@@ -280,37 +320,33 @@ impl Worker {
 
 /// What a call is about, beside its question.
 struct Call<'a> {
+    id: i32,
     pipeline: &'a str,
     bound: &'a Bound,
     subject: &'a str,
+    distro: i32,
     items: usize,
     at: DateTime<Utc>,
 }
 
-/// Asks, and answers what the policy asks back: this host knows no kind of fact for these hooks yet,
-/// and says so, so that a newer policy can still answer.
-fn ask<Q: Asks>(plugin: &Plugin, mut context: Context, question: &Q) -> Called<Q::Answer> {
-    let limits = CallLimits::of(Q::HOOK);
-    for _ in 0..FACT_ROUNDS {
-        let called = plugin.ask(&limits, &context, question);
-        let Outcome::Stopped(Stop::Ask(queries)) = &called.outcome else {
-            return called;
-        };
-        context.facts.extend(queries.iter().map(|query| Fact {
-            query: query.clone(),
-            found: Found::Refused(Reason {
-                code: "query.unknown".to_owned(),
-                text: format!("this host knows no facts of the kind `{}`", query.kind),
-                details: vec![],
-            }),
-        }));
-    }
-    plugin.ask(&limits, &context, question)
+/// Asks, and answers what the policy asks back.
+fn ask<Q: Asks>(
+    plugin: &Plugin,
+    context: &Context,
+    question: &Q,
+    mut facts: Record,
+) -> Decided<Q::Answer> {
+    plugin.decide(&CallLimits::of(Q::HOOK), context, question, &mut facts)
 }
 
 /// An answer, which always has a basis.
 pub(super) trait HasBasis {
     fn basis(&self) -> &Basis;
+
+    /// All that it has, its parts' included.
+    fn bases(&self) -> Vec<&Basis> {
+        vec![self.basis()]
+    }
 }
 
 impl HasBasis for crate::policy::wit::ignore::Answer {
@@ -323,49 +359,16 @@ impl HasBasis for crate::policy::wit::advance::Answer {
     fn basis(&self) -> &Basis {
         &self.basis
     }
-}
 
-/// How a call ended: outcome, reason code, reason for people.
-fn reason<A: HasBasis>(outcome: &Outcome<A>) -> (&'static str, String, String) {
-    let of = |reason: &Reason| (clean(&reason.code), clean(&reason.text));
-    let (name, (code, text)) = match outcome {
-        Outcome::Answered(answer) => ("answered", of(&answer.basis().reason)),
-        Outcome::Stopped(Stop::Abstain(reason)) => ("abstained", of(reason)),
-        Outcome::Stopped(Stop::Failed(reason)) => ("failed", of(reason)),
-        Outcome::Stopped(Stop::BadSettings(problems)) => {
-            let text = problems
-                .iter()
-                .map(|p| format!("{}: {}", p.field, p.text))
-                .collect::<Vec<_>>()
-                .join("; ");
-            ("bad-settings", ("settings.bad".to_owned(), clean(&text)))
-        }
-        Outcome::Stopped(Stop::Ask(_)) => (
-            "asks-for-ever",
-            (
-                "asks-for-ever".to_owned(),
-                format!("it still asks for facts after {FACT_ROUNDS} rounds"),
-            ),
-        ),
-        other => (
-            other.code(),
-            (
-                other.code().to_owned(),
-                clean(&other.detail().unwrap_or_default()),
-            ),
-        ),
-    };
-    (name, code, text)
-}
-
-/// A guest's text as the database can hold it, at most 1,024 characters.
-fn clean(text: &str) -> String {
-    text.chars().filter(|c| *c != '\0').take(1_024).collect()
+    fn bases(&self) -> Vec<&Basis> {
+        let steps = self.steps.iter().map(|step| &step.basis);
+        std::iter::once(&self.basis).chain(steps).collect()
+    }
 }
 
 fn hold(hook: &'static str, refused: &Refused, end: &mut TurnEnd) -> Stopped {
     let decision = end.decisions.len().checked_sub(1);
-    if let Some(last) = decision.and_then(|n| end.decisions.get_mut(n)) {
+    if let Some(Made::New(last)) = decision.and_then(|n| end.decisions.get_mut(n)) {
         last.outcome = "refused".to_owned();
         last.reason_code = refused.code.to_owned();
         last.reason_text.clone_from(&refused.text);
@@ -379,7 +382,7 @@ fn hold(hook: &'static str, refused: &Refused, end: &mut TurnEnd) -> Stopped {
 }
 
 fn wake(end: &mut TurnEnd, basis: &Basis, at: DateTime<Utc>) {
-    if let Some(wake) = plan::wake_at(basis, at) {
+    if let Some(wake) = plan::earliest([basis], at) {
         end.wake_at = Some(end.wake_at.map_or(wake, |before| before.min(wake)));
     }
 }

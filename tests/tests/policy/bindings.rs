@@ -263,7 +263,15 @@ async fn what_cannot_serve_is_not_bound() {
             &patterns,
             json!({}),
             422,
-            "hook_missing",
+            "hook_not_asked",
+            "",
+        ),
+        (
+            "/v1/pipelines/kernels/bindings/review/0",
+            &patterns,
+            json!({}),
+            422,
+            "hook_not_asked",
             "",
         ),
     ] {

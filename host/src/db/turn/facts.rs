@@ -198,4 +198,61 @@ impl Db {
         .fetch_all(&self.read)
         .await?)
     }
+
+    /// The newest runs of a version, newest first; none where there is no such version.
+    pub async fn runs_of(
+        &self,
+        distro: i32,
+        version: &str,
+        limit: i64,
+    ) -> Result<Option<Vec<serde_json::Value>>> {
+        let Some(id) = sqlx::query_scalar!(
+            "select id from kernel_version
+             where distro_id = $1 and version = $2 and deleted_at is null",
+            distro,
+            version,
+        )
+        .fetch_optional(&self.read)
+        .await?
+        else {
+            return Ok(None);
+        };
+        let runs = sqlx::query_scalar!(
+            r#"select jsonb_build_object('purpose', purpose, 'track', release, 'verdict', verdict,
+                 'at', to_char(coalesce(ended_at, at) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                 'comment', comment, 'link', link) as "run!"
+               from run where kernel_version_id = $1 and deleted_at is null order by id desc limit $2"#,
+            id,
+            limit,
+        )
+        .fetch_all(&self.read)
+        .await?;
+        Ok(Some(runs))
+    }
+
+    /// Names of a distro's versions in a state, in the order of their names; none where there is no
+    /// such state.
+    pub async fn versions_in(
+        &self,
+        distro: i32,
+        state: &str,
+        limit: i64,
+    ) -> Result<Option<Vec<String>>> {
+        let Some(state) = sqlx::query_scalar!("select id from kernel_state where name = $1", state)
+            .fetch_optional(&self.read)
+            .await?
+        else {
+            return Ok(None);
+        };
+        let names = sqlx::query_scalar!(
+            "select version from kernel_version
+             where state_id = $1 and distro_id = $2 and deleted_at is null order by version limit $3",
+            state,
+            distro,
+            limit,
+        )
+        .fetch_all(&self.read)
+        .await?;
+        Ok(Some(names))
+    }
 }

@@ -25,12 +25,16 @@ pub struct NewDecision {
     pub plugin: i32,
     /// What it was given.
     pub settings: serde_json::Value,
+    /// What else it was given: notes, facts, attrs; none where there was nothing else.
+    pub context: Option<serde_json::Value>,
     /// The chance it saw.
     pub seed: i64,
     /// The engine.
     pub engine: String,
     /// How many versions it was asked about.
     pub items: i32,
+    /// The SHA-256 of the question.
+    pub digest: Vec<u8>,
     /// The question, as JSON.
     pub input: Vec<u8>,
     /// The answer, as JSON.
@@ -45,6 +49,17 @@ pub struct NewDecision {
     pub fuel: i64,
     /// Microseconds.
     pub duration_us: i64,
+    /// When the answer asks for another look.
+    pub wake_at: Option<DateTime<Utc>>,
+}
+
+/// A decision of a turn.
+#[derive(Debug, Clone)]
+pub enum Made {
+    /// To record.
+    New(Box<NewDecision>),
+    /// The same question was answered before, and the answer holds still: nothing to record.
+    Before(i64),
 }
 
 /// Why the pipeline does not go on.
@@ -66,7 +81,7 @@ pub struct TurnEnd {
     /// Where the events are read up to.
     pub position: Option<Position>,
     /// What was asked and answered.
-    pub decisions: Vec<NewDecision>,
+    pub decisions: Vec<Made>,
     /// Versions that are ignored from now on, or for another reason; the decision by index.
     pub ignored: Vec<plan::Ignored>,
     /// Versions that are not ignored any more.
@@ -95,11 +110,14 @@ impl Db {
     pub async fn turn_end(&self, lock: &PipelineLock, end: TurnEnd) -> Result<u64> {
         let moves = !end.moves.is_empty();
         let mut packed = Vec::with_capacity(end.decisions.len());
-        for decision in &end.decisions {
-            packed.push((
-                pack(&decision.input)?,
-                decision.output.as_deref().map(pack).transpose()?,
-            ));
+        for made in &end.decisions {
+            packed.push(match made {
+                Made::New(decision) => Some((
+                    (decision.digest.clone(), compress(&decision.input)?),
+                    decision.output.as_deref().map(pack).transpose()?,
+                )),
+                Made::Before(_) => None,
+            });
         }
         let actor = Actor {
             user: format!("policy:{}", end.mover),
@@ -119,8 +137,14 @@ impl Db {
             (None, None) => return Ok(0),
         };
         let mut ids = Vec::with_capacity(end.decisions.len());
-        for (decision, (input, output)) in end.decisions.iter().zip(&packed) {
-            ids.push(write_decision(conn, lock.pipeline, decision, input, output.as_ref()).await?);
+        for (made, packed) in end.decisions.iter().zip(&packed) {
+            ids.push(match (made, packed) {
+                (Made::New(decision), Some((input, output))) => {
+                    write_decision(conn, lock.pipeline, decision, input, output.as_ref()).await?
+                }
+                (Made::New(_), None) => continue,
+                (Made::Before(id), _) => *id,
+            });
         }
         write_ignored(conn, &end, &ids).await?;
         write_wanted(conn, &end, &ids).await?;
@@ -185,7 +209,8 @@ impl Db {
         if let Some(batch) = &mut batch {
             let generation = batch.generation();
             sqlx::query!(
-                "update decision set generation = $2 where id = any($1) and hook = 'advance'",
+                "update decision set generation = $2
+                 where id = any($1) and hook = 'advance' and generation is null",
                 &ids,
                 generation
             )
@@ -230,9 +255,11 @@ const ZSTD_LEVEL: i32 = 3;
 
 fn pack(json: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
     use sha2::{Digest as _, Sha256};
-    let digest = Sha256::digest(json).to_vec();
-    let bytes = zstd::bulk::compress(json, ZSTD_LEVEL).map_err(|e| Error::Internal(e.into()))?;
-    Ok((digest, bytes))
+    Ok((Sha256::digest(json).to_vec(), compress(json)?))
+}
+
+fn compress(json: &[u8]) -> Result<Vec<u8>> {
+    zstd::bulk::compress(json, ZSTD_LEVEL).map_err(|e| Error::Internal(e.into()))
 }
 
 async fn write_decision(
@@ -253,8 +280,8 @@ async fn write_decision(
     }
     Ok(sqlx::query_scalar!(
         "insert into decision (pipeline_id, hook, position, subject, at, plugin_id, settings, seed, engine,
-           items, input, output, outcome, reason_code, reason_text, fuel, duration_us)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) returning id",
+           items, input, output, outcome, reason_code, reason_text, fuel, duration_us, context, wake_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) returning id",
         pipeline,
         decision.hook,
         decision.position,
@@ -272,6 +299,8 @@ async fn write_decision(
         decision.reason_text,
         decision.fuel,
         decision.duration_us,
+        decision.context,
+        decision.wake_at,
     )
     .fetch_one(conn)
     .await?)

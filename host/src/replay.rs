@@ -1,0 +1,242 @@
+//! Making a recorded decision again, and telling what would be different.
+//!
+//! What a plugin saw is on record: question, settings, time, chance, notes and facts. So the same version
+//! gives the same bytes, anywhere; and another version, asked the same, shows what it would have done.
+
+use pointsman_api::pipeline::DecisionRecord;
+use serde_json::Value;
+
+use crate::contract::{self, Part};
+use crate::policy::wit::types::{Context, Fact};
+use crate::policy::{CallLimits, Ending, Hook, Plugin, Recorded};
+
+/// Outcomes that say something of the machine, and nothing of the plugin.
+const INFRASTRUCTURE: [&str; 4] = ["deadline", "busy", "host-failed", "stack-overflow"];
+
+/// How a decision came out this time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Again {
+    /// How it ended.
+    pub ending: Ending,
+    /// The answer or the stop, in the form of the bindings.
+    pub output: Option<Value>,
+    /// Fuel used.
+    pub fuel: u64,
+    /// Whether another machine would say the same.
+    pub is_decision: bool,
+}
+
+/// The first place in which two decisions differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// A JSON pointer into the answer in the contract's names, with `*` for places in a list; empty: how
+    /// it ended.
+    pub at: String,
+    /// What is on record.
+    pub before: String,
+    /// What it is this time.
+    pub after: String,
+}
+
+/// Why a decision cannot be made again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotReplayable {
+    /// It ended for a reason that was the machine's.
+    #[error("it ended with `{0}`, which is no decision of the plugin")]
+    Infrastructure(String),
+    /// It ran out of fuel, which has another price on another engine.
+    #[error("it ran out of fuel on another engine, where fuel has another price")]
+    OtherEngine,
+    /// What is on record does not have the form of this version.
+    #[error("what is on record cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// Asks `plugin` what was asked then. `engine` is the fingerprint of the engine here.
+///
+/// Blocks like [`Plugin::ask`].
+///
+/// # Errors
+/// The decision is none that can be made again.
+pub fn again(
+    plugin: &Plugin,
+    limits: Option<CallLimits>,
+    record: &DecisionRecord,
+    engine: &str,
+) -> Result<Again, NotReplayable> {
+    if INFRASTRUCTURE.contains(&record.outcome.as_str()) {
+        return Err(NotReplayable::Infrastructure(record.outcome.clone()));
+    }
+    if record.outcome == "out-of-fuel" && record.engine != engine {
+        return Err(NotReplayable::OtherEngine);
+    }
+    let unreadable = |error: &dyn std::fmt::Display| NotReplayable::Unreadable(error.to_string());
+    let hook: Hook = record.hook.parse().map_err(|e| unreadable(&e))?;
+    let given = |name: &str| {
+        let context = record.context.as_ref();
+        context.and_then(|context| context.get(name)).cloned()
+    };
+    let pairs = |name: &str| -> Result<Vec<(String, String)>, NotReplayable> {
+        match given(name) {
+            Some(value) => serde_json::from_value(value).map_err(|e| unreadable(&e)),
+            None => Ok(vec![]),
+        }
+    };
+    let facts: Vec<Fact> = match given("facts") {
+        Some(facts) => serde_json::from_value(facts).map_err(|e| unreadable(&e))?,
+        None => vec![],
+    };
+    let context = Context {
+        pipeline: record.pipeline.clone(),
+        at: u64::try_from(record.at.timestamp_millis()).unwrap_or(0),
+        seed: record.seed.cast_unsigned(),
+        settings: record.settings.to_string(),
+        notes: pairs("notes")?,
+        facts: vec![],
+        attrs: pairs("attrs")?,
+    };
+    let limits = limits.unwrap_or_else(|| CallLimits::of(hook));
+    let decided = plugin
+        .decide_json(
+            hook,
+            &limits,
+            &context,
+            &record.input,
+            &mut Recorded(&facts),
+        )
+        .map_err(|e| unreadable(&e))?;
+    let outcome = decided.called.outcome;
+    Ok(Again {
+        ending: outcome.ending_of_json(),
+        output: outcome.output(),
+        fuel: decided.called.fuel,
+        is_decision: outcome.is_decision(),
+    })
+}
+
+/// What is different this time; none if nothing is.
+#[must_use]
+pub fn compare(record: &DecisionRecord, again: &Again) -> Option<Difference> {
+    // The host's refusal of an answer is the host's: the plugin answered.
+    let before = match record.outcome.as_str() {
+        "refused" => "answered",
+        other => other,
+    };
+    let after = again.ending.outcome;
+    if before != after {
+        return Some(Difference {
+            at: String::new(),
+            before: ending(before, &record.reason_code),
+            after: ending(after, &again.ending.code),
+        });
+    }
+    if record.output == again.output {
+        return None;
+    }
+    let part = match after {
+        "answered" => Part::Answer,
+        _ => Part::Stop,
+    };
+    let show = |output: &Option<Value>| {
+        let output = output.as_ref().unwrap_or(&Value::Null);
+        contract::show(&record.hook, part, output)
+    };
+    let (old, new) = (show(&record.output), show(&again.output));
+    let mut at = String::new();
+    let (old, new) = first(&old, &new, &mut at).unwrap_or((&Value::Null, &Value::Null));
+    Some(Difference {
+        before: brief(old),
+        after: brief(new),
+        at,
+    })
+}
+
+fn ending(outcome: &str, code: &str) -> String {
+    match code.is_empty() || code == outcome {
+        true => outcome.to_owned(),
+        false => format!("{outcome} ({code})"),
+    }
+}
+
+/// The first two values that differ, and the way there.
+fn first<'a>(old: &'a Value, new: &'a Value, at: &mut String) -> Option<(&'a Value, &'a Value)> {
+    let here = at.len();
+    match (old, new) {
+        (Value::Object(olds), Value::Object(news)) => {
+            let keys: std::collections::BTreeSet<&String> =
+                olds.keys().chain(news.keys()).collect();
+            for key in keys {
+                let (old, new) = (
+                    olds.get(key).unwrap_or(&Value::Null),
+                    news.get(key).unwrap_or(&Value::Null),
+                );
+                at.push('/');
+                at.push_str(&key.replace('~', "~0").replace('/', "~1"));
+                if let Some(found) = first(old, new, at) {
+                    return Some(found);
+                }
+                at.truncate(here);
+            }
+            None
+        }
+        (Value::Array(olds), Value::Array(news)) if olds.len() == news.len() => {
+            for (old, new) in olds.iter().zip(news) {
+                at.push_str("/*");
+                if let Some(found) = first(old, new, at) {
+                    return Some(found);
+                }
+                at.truncate(here);
+            }
+            None
+        }
+        _ => (old != new).then_some((old, new)),
+    }
+}
+
+/// Bytes of a value that are shown.
+const SHOWN: usize = 80;
+
+fn brief(value: &Value) -> String {
+    let mut text = match value {
+        Value::Array(items) => format!("{} items", items.len()),
+        Value::Object(fields) => format!(
+            "{{{}}}",
+            fields.keys().cloned().collect::<Vec<_>>().join(", ")
+        ),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    if text.len() > SHOWN {
+        text.truncate(text.floor_char_boundary(SHOWN));
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_first_difference_is_named_by_its_place() {
+        let mut at = String::new();
+        let old = json!({"steps": [{"stage": "a", "index": 0}, {"stage": "b", "index": 1}]});
+        let new = json!({"steps": [{"stage": "a", "index": 0}, {"stage": "c", "index": 1}]});
+        let found = first(&old, &new, &mut at).unwrap();
+        assert_eq!(
+            (at.as_str(), found),
+            ("/steps/*/stage", (&json!("b"), &json!("c")))
+        );
+        at.clear();
+        assert_eq!(first(&old, &old, &mut at), None);
+        assert_eq!(at, "");
+        let longer = json!({"steps": []});
+        first(&old, &longer, &mut at).unwrap();
+        assert_eq!(
+            (at.as_str(), brief(&longer["steps"])),
+            ("/steps", "0 items".to_owned())
+        );
+    }
+}

@@ -1,0 +1,87 @@
+//! What a policy may ask back while it decides about kernel versions.
+//!
+//! The record answers these at once, with no transaction open. What was given is kept with the decision,
+//! so that a replay gives the same.
+
+use serde_json::json;
+use tokio::runtime::Handle;
+
+use crate::db::Db;
+use crate::policy::wit::types::{Found, Query, Reason};
+use crate::policy::{Facts, unknown};
+
+/// Runs of one version that a fact has at most.
+const MAX_RUNS: i64 = 100;
+/// Names that a fact has at most.
+const MAX_NAMES: i64 = 1_000;
+
+/// Facts of the record about one distro.
+pub(super) struct Record {
+    db: Db,
+    distro: i32,
+    runtime: Handle,
+}
+
+impl Record {
+    pub(super) fn new(db: &Db, distro: i32) -> Self {
+        Self {
+            db: db.clone(),
+            distro,
+            runtime: Handle::current(),
+        }
+    }
+
+    async fn look(&self, query: &Query) -> Found {
+        let arg = |name: &str| {
+            let arg = query.args.iter().find(|(key, _)| key == name);
+            arg.map(|(_, value)| value.as_str())
+        };
+        let found = match query.kind.as_str() {
+            "runs" => {
+                let Some(version) = arg("version") else {
+                    return refused("query.argument", "`runs` needs the argument `version`");
+                };
+                self.db
+                    .runs_of(self.distro, version, MAX_RUNS)
+                    .await
+                    .map(|runs| runs.map(|runs| json!(runs)))
+            }
+            "versions" => {
+                let Some(state) = arg("state") else {
+                    return refused("query.argument", "`versions` needs the argument `state`");
+                };
+                self.db
+                    .versions_in(self.distro, state, MAX_NAMES)
+                    .await
+                    .map(|names| names.map(|names| json!(names)))
+            }
+            _ => return unknown(query),
+        };
+        match found {
+            Ok(Some(value)) => Found::Value(value.to_string()),
+            Ok(None) => Found::Absent,
+            Err(error) => {
+                tracing::warn!(kind = %query.kind, %error, "a fact could not be looked up");
+                refused(
+                    "query.failed",
+                    "the record could not be read; ask again later",
+                )
+            }
+        }
+    }
+}
+
+impl Facts for Record {
+    fn find(&mut self, query: &Query) -> Found {
+        // On a thread for blocking work, which may wait.
+        self.runtime.clone().block_on(self.look(query))
+    }
+}
+
+fn refused(code: &str, text: &str) -> Found {
+    Found::Refused(Reason {
+        code: code.to_owned(),
+        text: text.to_owned(),
+        details: vec![],
+    })
+}
