@@ -17,7 +17,6 @@ mod sqlx;
 mod test;
 mod tidy;
 mod up;
-mod wasm_toolchain;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -3,30 +3,23 @@
 //! The same source and compiler give the same bytes wherever the checkout lies, so that a plugin keeps
 //! its digest and the server has nothing to swap. Function names are kept, for the backtrace of a trap.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
+use pointsman_plugin_build::{
+    GUEST_FEATURES, TARGET, WasmToolchain, encode, exports, run_with_progress,
+};
 use serde_json::Value;
-use wit_component::{ComponentEncoder, DecodedWasm};
 
 use crate::process;
-use crate::wasm_toolchain::{TARGET, WasmToolchain};
 
 /// `[profile.plugin]` in `Cargo.toml`.
 const PROFILE: &str = "plugin";
 
 /// Apart from the host's own, so that the two builds do not wait for each other's lock.
 const BUILD_DIR: &str = "target/plugins-build";
-
-/// What a plugin may import: the package of the contract, of which only types can be asked for.
-const CONTRACT: &str = "pointsman:policy/";
-
-/// Lines of cargo's output that an error quotes.
-const QUOTED_LINES: usize = 60;
 
 /// A plugin that is ready to be uploaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,12 +140,12 @@ fn compile(
             .flat_map(|name| ["--package", name.as_str()]),
     );
     command.env("CARGO_ENCODED_RUSTFLAGS", rustflags(root, workspace));
-    run_with_progress(&mut command, progress)
+    run_with_progress(&mut command, progress).map(drop)
 }
 
 /// Flags for what runs in the guest; cargo gives them to nothing else, as a target is named.
 fn rustflags(root: &Path, workspace: &Workspace) -> OsString {
-    let mut flags: Vec<OsString> = vec!["-Ctarget-feature=+simd128".into()];
+    let mut flags: Vec<OsString> = vec![GUEST_FEATURES.into()];
     let mut remap = |from: &Path, to: &str| {
         let mut flag = OsString::from("--remap-path-prefix=");
         flag.push(from);
@@ -165,44 +158,6 @@ fn rustflags(root: &Path, workspace: &Workspace) -> OsString {
         remap(registry, "/registry");
     }
     flags.join("\u{1f}".as_ref())
-}
-
-/// Runs cargo, tells each of its lines as they come, and quotes the last of them in the error.
-fn run_with_progress(command: &mut Command, progress: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
-    let shown = process::show(command);
-    command
-        .env("CARGO_TERM_COLOR", "never")
-        .env("CARGO_TERM_PROGRESS_WHEN", "never");
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot start `{shown}`"))?;
-    let mut quoted = VecDeque::with_capacity(QUOTED_LINES);
-    for line in child
-        .stderr
-        .take()
-        .map(BufReader::new)
-        .into_iter()
-        .flat_map(BufReader::lines)
-    {
-        let line = line.with_context(|| format!("cannot read what `{shown}` says"))?;
-        if !line.trim().is_empty() {
-            progress(line.trim());
-        }
-        if quoted.len() == QUOTED_LINES {
-            quoted.pop_front();
-        }
-        quoted.push_back(line);
-    }
-    let status = child.wait()?;
-    if !status.success() {
-        let quoted: Vec<String> = quoted.into();
-        bail!("`{shown}` failed ({status}):\n{}", quoted.join("\n"));
-    }
-    Ok(())
 }
 
 /// Makes a component of what the compiler made. That takes milliseconds, so it is always done, and
@@ -244,48 +199,4 @@ fn make_readable(file: &tempfile::NamedTempFile) -> anyhow::Result<()> {
     file.as_file()
         .set_permissions(permissions)
         .context("cannot make a component readable")
-}
-
-fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
-    ComponentEncoder::default()
-        .validate(true)
-        .module(module)?
-        .encode()
-}
-
-/// What a component exports of the contract.
-///
-/// # Errors
-///
-/// When it exports nothing of it, or imports a function or anything from elsewhere: the host gives a
-/// plugin its question and nothing else.
-fn exports(component: &[u8]) -> anyhow::Result<Vec<String>> {
-    let DecodedWasm::Component(resolve, world) = wit_component::decode(component)? else {
-        bail!("it is no component");
-    };
-    let world = &resolve.worlds[world];
-    for (key, item) in &world.imports {
-        let name = resolve.name_world_key(key);
-        let has_functions = match item {
-            wit_parser::WorldItem::Interface { id, .. } => {
-                !resolve.interfaces[*id].functions.is_empty()
-            }
-            wit_parser::WorldItem::Type { .. } => false,
-            wit_parser::WorldItem::Function(_) => true,
-        };
-        if has_functions || !name.starts_with(CONTRACT) {
-            bail!(
-                "it imports `{name}`: a plugin has its question and nothing else, so leave out what needs that"
-            );
-        }
-    }
-    let names = world.exports.keys().map(|key| resolve.name_world_key(key));
-    let of_contract =
-        names.filter_map(|name| Some(name.strip_prefix(CONTRACT)?.split('@').next()?.to_owned()));
-    let mut exports: Vec<String> = of_contract.collect();
-    if exports.is_empty() {
-        bail!("it exports no hook: name one in `pointsman_sdk::export!`");
-    }
-    exports.sort_unstable();
-    Ok(exports)
 }

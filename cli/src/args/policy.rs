@@ -38,6 +38,37 @@ Examples:
         /// Its name (the newest version), name@digest, or the first 8 or more digits of its digest
         plugin: String,
     },
+    /// Make a folder with a plugin to begin with: a policy, its cases, the SDK and the contract
+    #[command(after_help = "\
+Examples:
+  pointsman plugin new --hook gate my-gate
+  pointsman plugin new --lang rust --hook ignore rare-versions")]
+    New {
+        /// The language
+        #[arg(long, value_enum, default_value_t = Language::Rust)]
+        lang: Language,
+        /// The hook: ignore, advance, review, gate, select, run, triage, react
+        #[arg(long)]
+        hook: String,
+        /// Its name, and that of the folder
+        name: String,
+    },
+    /// Build the plugin in a folder: one component, ready to be uploaded
+    ///
+    /// Finds a compiler for WebAssembly, or installs one: the Rust toolchain's own target, or Debian's
+    /// packages.
+    #[command(after_help = "\
+Examples:
+  pointsman plugin build
+  pointsman plugin build ./my-gate -o /tmp/my-gate.wasm")]
+    Build {
+        /// The folder of the plugin
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// The component [default: the folder's name with .wasm, in the folder]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Say whether the server would take a component, without a server
     #[command(after_help = "\
 Examples:
@@ -92,6 +123,13 @@ Examples:
         #[arg(long, value_name = "FILE")]
         plugin: Option<PathBuf>,
     },
+}
+
+/// What plugins are written in.
+#[derive(clap::ValueEnum, Debug, Clone, Copy)]
+pub(crate) enum Language {
+    /// Rust, with the SDK
+    Rust,
 }
 
 /// Pipelines: which plugin answers which hook

@@ -1,5 +1,6 @@
 //! `pointsman plugin`.
 
+mod author;
 mod cases;
 mod check;
 pub(super) mod tools;
@@ -23,6 +24,8 @@ const DIGEST_DIGITS: usize = 64;
 
 pub(super) fn run(context: &Context, verb: Plugin) -> Result<Exit, Error> {
     match verb {
+        Plugin::New { lang, hook, name } => author::new(context, lang, &hook, &name),
+        Plugin::Build { dir, output } => author::build(context, &dir, output.as_deref()),
         Plugin::Check { file, settings } => check::run(context, &file, settings.as_deref()),
         Plugin::Test { file, cases } => tools::test(context, &file, &cases),
         Plugin::Bench {

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
+/// What Rust plugins are compiled for: nothing but WebAssembly itself.
+pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The oldest compiler that reads this workspace: `rust-version` in `Cargo.toml`.
 const OLDEST_RUSTC: (u32, u32) = (1, 95);
@@ -37,9 +38,9 @@ const APT_LIMIT: Duration = Duration::from_secs(900);
 const FORCED_BY: &str = "POINTSMAN_WASM_TOOLCHAIN";
 
 /// How to run cargo for the target.
-pub(crate) struct WasmToolchain {
+pub struct WasmToolchain {
     /// For people: which way was taken.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     cargo: PathBuf,
     env: Vec<(&'static str, OsString)>,
     args: &'static [&'static str],
@@ -51,7 +52,7 @@ impl WasmToolchain {
     /// # Errors
     ///
     /// When there is no way, with what to install.
-    pub(crate) fn find(progress: &mut dyn FnMut(&str)) -> anyhow::Result<Self> {
+    pub fn find(progress: &mut dyn FnMut(&str)) -> anyhow::Result<Self> {
         let forced = std::env::var(FORCED_BY).ok();
         let (may_rustup, may_debian) = match forced.as_deref() {
             None | Some("") => (true, true),
@@ -101,7 +102,7 @@ impl WasmToolchain {
     }
 
     /// Cargo for the target, with nothing in its environment that an outer cargo or rustup put there.
-    pub(crate) fn cargo(&self, root: &Path) -> Command {
+    pub fn cargo(&self, root: &Path) -> Command {
         let mut command = Command::new(&self.cargo);
         command.current_dir(root);
         for (key, _) in std::env::vars_os() {
@@ -114,7 +115,7 @@ impl WasmToolchain {
     }
 
     /// What `cargo build` is given in addition.
-    pub(crate) fn build_args(&self) -> &'static [&'static str] {
+    pub fn build_args(&self) -> &'static [&'static str] {
         self.args
     }
 
@@ -274,7 +275,7 @@ fn linker(sysroot: &Path) -> anyhow::Result<PathBuf> {
 
 /// Runs a command silently, and kills it when its time is up.
 fn run_within(limit: Duration, command: &mut Command) -> anyhow::Result<()> {
-    let shown = crate::process::show(command);
+    let shown = crate::show(command);
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
