@@ -2,6 +2,8 @@
 //!
 //! The HTTP server speaks to this, never to the runtime itself.
 
+pub mod schema;
+
 use bytes::Bytes;
 
 use crate::db::plugin::NewPlugin;
@@ -38,7 +40,7 @@ impl Plugins {
             .await
             .map_err(|rejection| rejected(&rejection))?;
         let hooks: Vec<String> = plugin.hooks().iter().map(|h| h.name().to_owned()).collect();
-        let settings_schema = schema(&plugin).await?;
+        let settings_schema = schema_of(&plugin).await?;
         let digest = plugin.digest().to_owned();
         let batch = self
             .db
@@ -135,6 +137,9 @@ impl Plugins {
                 .into()),
             };
         }
+        if let Some(schema) = &known.settings_schema {
+            against_schema(schema, settings)?;
+        }
         let text = settings.to_string();
         let called =
             blocking(move || plugin.settings_check(&CallLimits::of_settings(), &text)).await?;
@@ -170,7 +175,29 @@ impl Plugins {
     }
 }
 
-async fn schema(plugin: &Plugin) -> Result<Option<serde_json::Value>> {
+/// Refuses settings that do not fit the plugin's schema, with the fields.
+fn against_schema(schema: &serde_json::Value, settings: &serde_json::Value) -> Result<()> {
+    // One that was kept by an older host, which did not look, is left to the plugin's own check.
+    let problems = schema::problems(schema, settings).unwrap_or_default();
+    let Some((first, _)) = problems.first() else {
+        return Ok(());
+    };
+    let detail: Vec<String> = problems
+        .iter()
+        .map(|(field, text)| match field.is_empty() {
+            true => text.clone(),
+            false => format!("{field}: {text}"),
+        })
+        .collect();
+    Err(
+        Refusal::new(Kind::Invalid, "settings_invalid", detail.join("; "))
+            .field(format!("/settings{first}"))
+            .hint("`pointsman plugin show` prints the schema of the settings.")
+            .into(),
+    )
+}
+
+async fn schema_of(plugin: &Plugin) -> Result<Option<serde_json::Value>> {
     if !plugin.has_settings() {
         return Ok(None);
     }
@@ -183,7 +210,12 @@ async fn schema(plugin: &Plugin) -> Result<Option<serde_json::Value>> {
     };
     match called.outcome {
         Outcome::Answered(schema) => match serde_json::from_str(&schema) {
-            Ok(schema @ serde_json::Value::Object(_)) => Ok(Some(schema)),
+            Ok(schema @ serde_json::Value::Object(_)) => match schema::check(&schema) {
+                Ok(()) => Ok(Some(schema)),
+                Err(problem) => Err(bad(format!(
+                    "the schema of its settings is no JSON Schema: {problem}"
+                ))),
+            },
             Ok(_) => Err(bad(
                 "the schema of its settings is no JSON object".to_owned()
             )),

@@ -75,7 +75,7 @@ async fn a_new_plugin_works_the_first_time() {
     ])
     .await;
     assert!(
-        bad.0 == Some(1) && bad.2.contains("unknown field `host`"),
+        bad.0 == Some(1) && bad.2.contains("'host' was unexpected"),
         "{bad:?}"
     );
     let bound = host.get("/v1/pipelines/kernels").await;

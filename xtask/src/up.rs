@@ -14,8 +14,8 @@ pub(crate) struct Args {
     /// Exit after the summary instead of serving until Ctrl-C
     #[arg(long)]
     once: bool,
-    /// More arguments for `pointsman up`, after `--`
-    #[arg(last = true)]
+    /// More arguments for `pointsman up`, such as `--listen 127.0.0.1:9000`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }
 

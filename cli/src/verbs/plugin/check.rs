@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use pointsman_host::plugins::schema;
 use pointsman_host::policy::{CallLimits, MAX_COMPONENT_BYTES, Outcome, Plugin, Rejection};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -159,36 +160,56 @@ fn settings_findings(
         }
         return Ok(());
     }
-    match plugin.settings_schema(&limits).outcome {
-        Outcome::Answered(schema) => match serde_json::from_str(&schema) {
-            Ok(Value::Object(_)) => {}
-            Ok(other) => findings.push(error(
-                "a JSON Schema, an object",
-                other.to_string(),
-                "derive it from the type of the settings",
-            )),
-            Err(problem) => findings.push(error(
-                "a JSON Schema",
-                problem.to_string(),
-                "derive it from the type of the settings",
-            )),
-        },
-        other => findings.push(error(
-            "a JSON Schema",
-            other.detail().unwrap_or_default(),
-            "look at `settings.schema`",
-        )),
-    }
-    let given = match settings {
-        Some(settings) => {
-            let value = crate::verbs::pipeline::settings(settings)?;
-            value.to_string()
+    let schema = match plugin.settings_schema(&limits).outcome {
+        Outcome::Answered(schema) => {
+            let read = serde_json::from_str::<Value>(&schema).map_err(|error| error.to_string());
+            match read.and_then(|schema| schema::check(&schema).map(|()| schema)) {
+                Ok(schema) => Some(schema),
+                Err(problem) => {
+                    findings.push(error(
+                        "a JSON Schema",
+                        problem,
+                        "derive it from the type of the settings",
+                    ));
+                    None
+                }
+            }
         }
-        None => "{}".to_owned(),
+        other => {
+            findings.push(error(
+                "a JSON Schema",
+                other.detail().unwrap_or_default(),
+                "look at `settings.schema`",
+            ));
+            None
+        }
     };
+    let given = match settings {
+        Some(settings) => crate::verbs::pipeline::settings(settings)?,
+        None => json!({}),
+    };
+    let misfits = schema.map(|schema| schema::problems(&schema, &given).unwrap_or_default());
+    if let Some(misfits) = misfits.filter(|misfits| !misfits.is_empty()) {
+        for (field, text) in misfits {
+            let mut finding = error(
+                "settings that fit its schema",
+                match field.is_empty() {
+                    true => text,
+                    false => format!("{field}: {text}"),
+                },
+                "give others with --settings",
+            );
+            // Without settings of one's own this only says that there must be some.
+            if settings.is_none() {
+                finding.level = "note";
+            }
+            findings.push(finding);
+        }
+        return Ok(());
+    }
+    let given = given.to_string();
     match plugin.settings_check(&limits, &given).outcome {
         Outcome::Answered(Ok(())) => {}
-        // Without settings of one's own this only says that there must be some.
         Outcome::Answered(Err(problems)) => {
             for problem in problems {
                 let found = match problem.field.is_empty() {
