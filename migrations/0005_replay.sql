@@ -6,6 +6,12 @@ alter table decision
   -- Until then the answer may be used again for the same question. Null: as long as nothing changes.
   add column wake_at timestamptz;
 
+-- Serves "the decisions of this place behind that one", which a candidate asks for again and again.
+create index decision_place on decision (pipeline_id, hook, position, id);
+-- Serves replays by time, in pages, and retention as before.
+drop index decision_at;
+create index decision_at on decision (at, id);
+
 -- A candidate beside the active binding: asked what that was asked, after the fact, and never heard.
 create table shadow (
   id int generated always as identity primary key,

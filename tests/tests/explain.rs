@@ -14,7 +14,7 @@ use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 /// The tables that grow.
-const GROWING: [&str; 9] = [
+const GROWING: [&str; 10] = [
     "kernel_version",
     "event",
     "generation",
@@ -24,6 +24,7 @@ const GROWING: [&str; 9] = [
     "kernel_ignored",
     "kernel_wanted",
     "blob",
+    "shadow_difference",
 ];
 
 /// The plans of the statements since it was last asked.
@@ -105,16 +106,26 @@ const DERIVE: &str = "
       select id, distro_id, version, 'all', 'c', 't', 1 from kernel_version where id % 3 = 0;
     insert into kernel_wanted (kernel_version_id, purpose, priority, reason_code, reason_text, decision_id)
       select id, case when id % 2 = 0 then 'build' else 'test' end, id % 5, 'c', 't', 1 from kernel_version where id % 3 = 1;
-    insert into blob (digest, bytes) values (sha256('x'), 'x');
+    -- `{}`, compressed.
+    insert into blob (digest, bytes) values (sha256('x'), '\\x28b52ffd00581100007b7d');
+    insert into blob (digest, bytes) select sha256(n::text::bytea), '' from generate_series(1, 5000) n;
     begin;
     select generation_start('plugin');
     insert into plugin (digest, name, hooks, wasm, uploaded_by) values (encode(sha256('x'), 'hex'), 'p', '{ignore}', 'x', 'x');
+    commit;
+    begin;
+    select generation_start('shadow');
+    insert into shadow (pipeline_id, hook, plugin_id) select p.id, 'ignore', g.id from pipeline p, plugin g;
     commit;
     insert into decision (pipeline_id, hook, position, subject, at, plugin_id, settings, seed, engine, items, input, outcome,
         reason_code, reason_text, fuel, duration_us, generation)
       select p.id, case when n % 2 = 0 then 'ignore' else 'advance' end, 0, 'd' || n % 20, now(), g.id, '{}', n, 'e', 1,
         sha256('x'), case when n % 1000 = 0 then 'trapped' else 'answered' end, 'c', 't', 1, 1, n
       from pipeline p, plugin g, generate_series(1, 20000) n;
+    insert into shadow_progress (shadow_id, plugin_id, settings, after_id)
+      select id, plugin_id, '{}', (select max(id) from decision) from shadow;
+    insert into shadow_difference (shadow_id, decision_id, outcome, reason_code, reason_text, place, before, after, fuel)
+      select s.id, d.id, 'answered', 'c', 't', '/a', 'b', 'c', 1 from shadow s, decision d where d.hook = 'ignore';
     analyze;
 ";
 
@@ -158,6 +169,7 @@ async fn no_list_reads_a_whole_table() {
     let event = host.get("/v1/events?limit=1000").await;
     let after = event["next"].as_str().unwrap().to_owned();
     let generation = some["items"][0]["generation"].to_string();
+    let decision = host.get("/v1/decisions?limit=1").await["items"][0]["id"].to_string();
     plans.take();
 
     let paths = [
@@ -215,12 +227,21 @@ async fn no_list_reads_a_whole_table() {
         "/v1/clusters?limit=10".to_owned(),
         "/v1/ignores".to_owned(),
         "/v1/pipelines".to_owned(),
+        "/v1/pipelines/kernels/shadows".to_owned(),
+        "/v1/pipelines/kernels/shadows/ignore/0/differences".to_owned(),
+        format!("/v1/decision-records?id={decision}"),
+        "/v1/decision-records?since=2999-01-01T00:00:00Z".to_owned(),
+        "/v1/decision-records?hook=ignore&until=2020-01-01T00:00:00Z".to_owned(),
     ];
     let mut bad = vec![];
     for path in &paths {
         // A prepared statement is planned for its parameters five times, and then perhaps for all.
         for _ in 0..7 {
-            host.get(path).await;
+            let answer = host.request(reqwest::Method::GET, path).send().await;
+            let answer = answer.expect("an answer");
+            assert_eq!(answer.status(), 200, "{path}");
+            // To its end: some answers are made while they are read.
+            answer.text().await.expect("a body");
         }
         let plans = plans.take();
         assert!(plans.len() >= 7, "{path}: {} plans came", plans.len());

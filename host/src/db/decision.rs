@@ -134,7 +134,7 @@ impl Db {
         until: Option<DateTime<Utc>>,
         lines: mpsc::Sender<Result<Bytes>>,
     ) -> Result<()> {
-        let mut after = 0_i64;
+        let mut after = (since.unwrap_or(DateTime::<Utc>::UNIX_EPOCH), 0_i64);
         loop {
             // In pages, so that no statement takes longer than the limit, however slowly they are taken.
             let rows = sqlx::query!(
@@ -143,17 +143,17 @@ impl Db {
                      o.bytes as "output?"
                    from decision x join pipeline p on p.id = x.pipeline_id join plugin g on g.id = x.plugin_id
                      join blob i on i.digest = x.input left join blob o on o.digest = x.output
-                   where x.id > $1 and ($2::text is null or p.name = $2) and ($3::text is null or x.hook = $3)
+                   where (x.at, x.id) > ($1, $6) and ($2::text is null or p.name = $2) and ($3::text is null or x.hook = $3)
                      and ($4::text is null or x.subject = $4) and ($5::text is null or x.outcome = $5)
-                     and ($6::timestamptz is null or x.at >= $6) and ($7::timestamptz is null or x.at < $7)
+                     and ($7::timestamptz is null or x.at < $7)
                    and ($9::bigint is null or x.id = $9)
-                   order by x.id limit $8"#,
-                after,
+                   order by x.at, x.id limit $8"#,
+                after.0,
                 filter.pipeline,
                 filter.hook,
                 filter.subject,
                 filter.outcome,
-                since,
+                after.1,
                 until,
                 RECORDS_PAGE,
                 id,
@@ -163,7 +163,7 @@ impl Db {
             let Some(last) = rows.last() else {
                 return Ok(());
             };
-            after = last.id;
+            after = (last.at, last.id);
             for row in rows {
                 let record = DecisionRecord {
                     id: row.id,

@@ -74,8 +74,9 @@ impl Db {
             Shadow,
             r#"select s.hook, s.position, g.name as plugin, g.digest, s.settings, r.since, r.agreed,
                  r.differed, r.skipped, s.generation,
-                 not exists (select from decision x where x.id > r.after_id and x.pipeline_id = s.pipeline_id
-                   and x.hook = s.hook and x.position = s.position) as "idle!"
+                 -- The newest alone: to look for one that is behind could read them all.
+                 coalesce((select max(x.id) from decision x where x.pipeline_id = s.pipeline_id
+                   and x.hook = s.hook and x.position = s.position), 0) <= r.after_id as "idle!"
                from shadow s join pipeline p on p.id = s.pipeline_id join plugin g on g.id = s.plugin_id
                  join shadow_progress r on r.shadow_id = s.id
                where p.name = $1 and p.deleted_at is null and s.deleted_at is null
@@ -223,8 +224,8 @@ impl Db {
              from shadow s join shadow_progress r on r.shadow_id = s.id join plugin g on g.id = s.plugin_id
                join pipeline p on p.id = s.pipeline_id
              where s.deleted_at is null and p.deleted_at is null
-               and exists (select from decision x where x.id > r.after_id and x.pipeline_id = s.pipeline_id
-                 and x.hook = s.hook and x.position = s.position)
+               and (select max(x.id) from decision x where x.pipeline_id = s.pipeline_id
+                 and x.hook = s.hook and x.position = s.position) > r.after_id
              order by s.id"
         )
         .fetch_all(&self.read)
