@@ -121,6 +121,38 @@ impl Default for Basis<'_> {
     }
 }
 
+/// A guest of `ignore` that asks for one fact, and then ignores nothing: its reason is what it was told, or
+/// the code with which it was refused.
+pub fn asks(kind: &str, args: &[(&str, &str)]) -> Vec<u8> {
+    let mut memory = Memory::default();
+    let args: Vec<Vec<u8>> = args
+        .iter()
+        .map(|(key, value)| [memory.text(key), memory.text(value)].concat())
+        .collect();
+    let query = [memory.text(kind), memory.list(&args)].concat();
+    let queries = memory.list(&[query]);
+    // `err`, and of `stop` the case `ask`.
+    let ask = [&[1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0][..], &queries].concat();
+    let ask = memory.put(&ask, ask.len());
+    let ask = u32::from_le_bytes([ask[0], ask[1], ask[2], ask[3]]);
+    let answer = [
+        memory.list(&[]),
+        memory.list(&[]),
+        memory.basis(&Basis::default()),
+    ]
+    .concat();
+    let mut fields = data(ANSWER, &[&[0; 8], &answer[..]].concat());
+    fields += &data(REST, &memory.rest);
+    let text = ANSWER + 32;
+    let body = format!(
+        "(if (i32.eqz (i32.load offset=44 (local.get 0))) (then (return (i32.const {ask}))))
+         (i32.store (i32.const {text}) (i32.load offset=20 (i32.load offset=40 (local.get 0))))
+         (i32.store offset=4 (i32.const {text}) (i32.load offset=24 (i32.load offset=40 (local.get 0))))
+         (i32.const {ANSWER})"
+    );
+    build(Hook::Ignore, &fields, &body)
+}
+
 /// The same component with another digest: a section that nothing reads.
 pub fn another_build(mut wasm: Vec<u8>, tag: &str) -> Vec<u8> {
     let name = format!("build-{tag}");

@@ -166,6 +166,63 @@ async fn an_unchanged_question_is_not_asked_again() {
 }
 
 #[tokio::test]
+async fn facts_are_given_while_deciding_and_kept_for_a_replay() {
+    let (_db, host, cli) = decided().await;
+    let run =
+        json!({"distro": "debian-12", "version": "6.1.0-1", "purpose": "build", "verdict": "pass"});
+    host.post("/v1/runs", json!({"runs": [run]})).await;
+    host.idle().await;
+    let told = async |kind: &str, args: &[(&str, &str)]| {
+        let digest = host.upload_bytes("asks", guest::asks(kind, args)).await;
+        host.bind("ignore", &digest, json!({})).await;
+        host.idle().await;
+        let newest = decisions(&host, "&hook=ignore").await[0].clone();
+        assert_eq!(
+            (&newest["digest"], &newest["outcome"]),
+            (&json!(digest), &json!("answered"))
+        );
+        host.get(&format!("/v1/decisions/{}", newest["id"])).await
+    };
+    let decision = told("runs", &[("version", "6.1.0-1")]).await;
+    let runs: Value = serde_json::from_str(decision["reason"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        (&runs[0]["purpose"], &runs[0]["verdict"]),
+        (&json!("build"), &json!("pass"))
+    );
+    let fact = &decision["context"]["facts"][0];
+    assert_eq!(
+        fact["query"],
+        json!({"kind": "runs", "args": {"version": "6.1.0-1"}}),
+        "{decision}"
+    );
+    assert_eq!(fact["found"]["value"], decision["reason"]);
+
+    let seen = told("versions", &[("state", "seen")]).await;
+    // The third was built.
+    assert_eq!(seen["reason"], r#"["6.5.0-1","6.5.0-2"]"#);
+    for (kind, args, code) in [
+        ("weather", &[][..], "query.unknown"),
+        ("runs", &[][..], "query.argument"),
+    ] {
+        assert_eq!(told(kind, args).await["reason"], code);
+    }
+    let none = told("runs", &[("version", "9.9")]).await;
+    assert_eq!(none["context"]["facts"][0]["found"], "absent", "{none}");
+
+    // What was given then is given again, though the record has moved on.
+    let run =
+        json!({"distro": "debian-12", "version": "6.1.0-1", "purpose": "test", "verdict": "fail"});
+    host.post("/v1/runs", json!({"runs": [run]})).await;
+    host.idle().await;
+    let replayed = cli.json(&["decision", "replay"]).await;
+    assert_eq!(replayed["differ"], 0, "{replayed}");
+    assert_eq!(
+        replayed["same"].as_u64().unwrap(),
+        decisions(&host, "").await.len() as u64
+    );
+}
+
+#[tokio::test]
 async fn cases_test_a_plugin_without_a_server() {
     let cli = Cli::with("http://127.0.0.1:9", "no-token-at-all");
     let dir = tempfile::tempdir().unwrap();
