@@ -102,7 +102,7 @@ pub fn again(
             &limits,
             &context,
             &record.input,
-            &mut Recorded(&facts),
+            &mut Recorded::new(&facts),
         )
         .map_err(|e| unreadable(&e))?;
     let outcome = decided.called.outcome;

@@ -118,13 +118,30 @@ pub trait Facts {
     fn find(&mut self, query: &Query) -> Found;
 }
 
-/// The facts of a decision that was made before: the same queries get the same answers.
-pub struct Recorded<'a>(pub &'a [Fact]);
+/// The facts of a decision that was made before: the same queries get the same answers, and one that
+/// was asked again gets them in the order in which they were given.
+pub struct Recorded<'a> {
+    left: Vec<&'a Fact>,
+    given: Vec<&'a Fact>,
+}
+
+impl<'a> Recorded<'a> {
+    /// These, of which none was given yet.
+    pub fn new(facts: &'a [Fact]) -> Self {
+        Recorded {
+            left: facts.iter().collect(),
+            given: vec![],
+        }
+    }
+}
 
 impl Facts for Recorded<'_> {
     fn find(&mut self, query: &Query) -> Found {
-        let same = |fact: &&Fact| fact.query.kind == query.kind && fact.query.args == query.args;
-        match self.0.iter().find(same) {
+        let same = |fact: &&Fact| fact.query == *query;
+        if let Some(at) = self.left.iter().position(same) {
+            self.given.push(self.left.remove(at));
+        }
+        match self.given.iter().rev().find(|fact| same(fact)) {
             Some(fact) => fact.found.clone(),
             None => unknown(query),
         }
@@ -203,5 +220,32 @@ impl Plugin {
                 facts,
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fact_that_changed_while_it_was_asked_for_is_given_in_its_order() {
+        let query = |kind: &str| Query {
+            kind: kind.to_owned(),
+            args: vec![],
+        };
+        let facts = ["a", "b"].map(|value| Fact {
+            query: query("runs"),
+            found: Found::Value(value.to_owned()),
+        });
+        let mut recorded = Recorded::new(&facts);
+        let found = ["runs", "runs", "runs"].map(|kind| recorded.find(&query(kind)));
+        assert_eq!(
+            found,
+            ["a", "b", "b"].map(|value| Found::Value(value.to_owned()))
+        );
+        assert!(matches!(
+            recorded.find(&query("weather")),
+            Found::Refused(_)
+        ));
     }
 }

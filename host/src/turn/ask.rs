@@ -20,6 +20,7 @@ use crate::policy::{Asks, CallLimits, Decided, Outcome, Plugin};
 const ADVANCE_CHUNK: usize = 2_000;
 /// Names of settled versions in a question: enough to count "the newest of a series".
 const SETTLED: i64 = 10_000;
+
 impl Worker {
     /// Asks both hooks and fills in what follows.
     pub(super) async fn ask_all(
@@ -255,10 +256,13 @@ impl Worker {
         }
         let asked = std::sync::Arc::clone(question);
         let facts = Record::new(&self.db, call.distro);
-        let Decided { called, facts } =
+        let (Decided { called, facts }, failed) =
             tokio::task::spawn_blocking(move || ask(&plugin, &context, &*asked, facts))
                 .await
                 .map_err(|e| Error::Internal(e.into()))?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
         metrics::counter!("pointsman_decisions_total", "hook" => hook, "outcome" => called.outcome.code())
             .increment(1);
         metrics::histogram!("pointsman_decision_seconds", "hook" => hook)
@@ -329,14 +333,15 @@ struct Call<'a> {
     at: DateTime<Utc>,
 }
 
-/// Asks, and answers what the policy asks back.
+/// Asks, and answers what the policy asks back; and why that could not be answered, if so.
 fn ask<Q: Asks>(
     plugin: &Plugin,
     context: &Context,
     question: &Q,
     mut facts: Record,
-) -> Decided<Q::Answer> {
-    plugin.decide(&CallLimits::of(Q::HOOK), context, question, &mut facts)
+) -> (Decided<Q::Answer>, Option<Error>) {
+    let decided = plugin.decide(&CallLimits::of(Q::HOOK), context, question, &mut facts);
+    (decided, facts.failed)
 }
 
 /// An answer, which always has a basis.

@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use crate::db::Db;
+use crate::error::Error;
 use crate::policy::wit::types::{Found, Query, Reason};
 use crate::policy::{Facts, unknown};
 
@@ -20,6 +21,8 @@ pub(super) struct Record {
     db: Db,
     distro: i32,
     runtime: Handle,
+    /// Why the record could not be read. What the policy made of that is no decision.
+    pub(super) failed: Option<Error>,
 }
 
 impl Record {
@@ -28,10 +31,11 @@ impl Record {
             db: db.clone(),
             distro,
             runtime: Handle::current(),
+            failed: None,
         }
     }
 
-    async fn look(&self, query: &Query) -> Found {
+    async fn look(&mut self, query: &Query) -> Found {
         let arg = |name: &str| {
             let arg = query.args.iter().find(|(key, _)| key == name);
             arg.map(|(_, value)| value.as_str())
@@ -61,7 +65,7 @@ impl Record {
             Ok(Some(value)) => Found::Value(value.to_string()),
             Ok(None) => Found::Absent,
             Err(error) => {
-                tracing::warn!(kind = %query.kind, %error, "a fact could not be looked up");
+                self.failed = Some(error);
                 refused(
                     "query.failed",
                     "the record could not be read; ask again later",

@@ -72,7 +72,7 @@ impl Ready {
                 limits,
                 &self.context,
                 &self.question,
-                &mut Recorded(&self.facts),
+                &mut Recorded::new(&self.facts),
             )
             .map_err(|error| Error::failed(format!("{}: {error}", self.name)))
     }
