@@ -1,6 +1,6 @@
 //! The policy runtime: loads plugins and calls them. The only code that touches wasmtime.
 //!
-//! A plugin is a component of `wit/` that imports nothing. [`Runtime::load`] looks at the file, compiles
+//! A plugin is a component of `wit/` that imports nothing, or WASI with nothing behind it (`wasi`). [`Runtime::load`] looks at the file, compiles
 //! it in a limited child process ([`Compiler`]), keeps the artifact on the node, and gives a [`Plugin`].
 //! Each call of a plugin gets a fresh instance with limits of its own ([`CallLimits`]), is deterministic,
 //! and ends in exactly one [`Outcome`]: nothing that a plugin does is an error of the server.
@@ -19,6 +19,7 @@ mod plugin;
 mod rejection;
 #[cfg(test)]
 mod tests;
+mod wasi;
 pub mod wit;
 
 use std::collections::HashMap;
@@ -44,10 +45,11 @@ pub use limits::{
 pub use outcome::{Called, Outcome};
 pub use plugin::Plugin;
 pub use rejection::Rejection;
+pub use wasi::LOG_BYTES;
 
 use cache::Cache;
-use limits::Limiter;
 use plugin::Loaded;
+use wasi::State;
 
 /// Plugin calls in flight at once. One pipeline makes one at a time, so this covers a host's share of
 /// many pipelines; each costs 8 GiB of address space, and memory only while it runs.
@@ -74,7 +76,7 @@ pub struct Runtime(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
-    linker: Linker<Limiter>,
+    linker: Linker<State>,
     fingerprint: String,
     compiler: Compiler,
     compilations: Semaphore,
@@ -93,12 +95,14 @@ impl Runtime {
     pub fn new(config: RuntimeConfig) -> anyhow::Result<Runtime> {
         let engine = engine::running(config.calls_at_once)?;
         let fingerprint = engine::fingerprint(&engine);
+        let mut linker = Linker::new(&engine);
+        wasi::add_to_linker(&mut linker).map_err(|error| engine::into_anyhow(&error))?;
         let cache = config
             .cache_dir
             .map(|dir| Cache::open(&dir, &fingerprint))
             .transpose()?;
         Ok(Runtime(Arc::new(Inner {
-            linker: Linker::new(&engine),
+            linker,
             engine,
             fingerprint,
             compiler: config.compiler,

@@ -106,7 +106,7 @@ fn clean(text: &str) -> String {
 /// How a whole decision ended, which may have taken several calls.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decided<A> {
-    /// The last call. Its fuel and duration are those of all calls together.
+    /// The last call. Its fuel, duration and log are those of all calls together.
     pub called: Called<A>,
     /// The facts that it was given.
     pub facts: Vec<Fact>,
@@ -185,10 +185,12 @@ impl Plugin {
                     found,
                 });
             }
-            let before = (called.fuel, called.duration);
+            let mut before = (called.fuel, called.duration, called.log);
             called = self.ask(limits, &context, question);
             called.fuel += before.0;
             called.duration += before.1;
+            before.2.push_str(&called.log);
+            called.log = before.2;
         }
         Decided {
             called,
@@ -215,6 +217,7 @@ impl Plugin {
                 called: Called {
                     outcome: called.outcome.try_map(serde_json::to_value)?,
                     fuel: called.fuel,
+                    log: called.log,
                     duration: called.duration,
                 },
                 facts,

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
-use super::limits::Limiter;
+use super::wasi::State;
 use super::wit::types::{Context, Stop};
 use super::wit::{
     CONTRACT_PACKAGE, CONTRACT_VERSION, advance, gate, ignore, react, review, run, select,
@@ -39,7 +39,7 @@ pub(super) mod sealed {
         fn call(
             &self,
             indices: &Self::Indices,
-            store: &mut Store<Limiter>,
+            store: &mut Store<State>,
             instance: &Instance,
             context: &Context,
         ) -> wasmtime::Result<Result<Self::Answer, Stop>>;
@@ -83,7 +83,7 @@ macro_rules! hooks {
         }
 
         impl Exports {
-            pub(super) fn find(pre: &InstancePre<Limiter>) -> wasmtime::Result<Exports> {
+            pub(super) fn find(pre: &InstancePre<State>) -> wasmtime::Result<Exports> {
                 let exported = |interface: &str| {
                     pre.component()
                         .get_export_index(None, full_name(interface))
@@ -110,7 +110,7 @@ macro_rules! hooks {
             /// Checks the type of every exported function against the contract.
             pub(super) fn check_types(
                 &self,
-                store: &mut Store<Limiter>,
+                store: &mut Store<State>,
                 instance: &Instance,
             ) -> wasmtime::Result<()> {
                 $(if let Some(indices) = &self.$interface {
@@ -139,7 +139,7 @@ macro_rules! hooks {
                 fn call(
                     &self,
                     indices: &Self::Indices,
-                    store: &mut Store<Limiter>,
+                    store: &mut Store<State>,
                     instance: &Instance,
                     context: &Context,
                 ) -> wasmtime::Result<Result<Self::Answer, Stop>> {

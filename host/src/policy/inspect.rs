@@ -17,7 +17,7 @@ const MAX_QUOTED_CHARS: usize = 200;
 /// The most exports that a refusal names.
 const MAX_QUOTED_EXPORTS: usize = 10;
 
-/// Refuses what is no component, imports more than types, or exports no hook.
+/// Refuses what is no component, imports more than types and WASI 0.2, or exports no hook.
 ///
 /// Function bodies are skipped here: compiling validates them, in a process with limits.
 pub(super) fn inspect(wasm: &[u8]) -> Result<(), Rejection> {
@@ -42,7 +42,7 @@ pub(super) fn inspect(wasm: &[u8]) -> Result<(), Rejection> {
 
 /// The outside of a component.
 struct Surface {
-    /// Imports, with what makes them more than types of the contract, if anything does.
+    /// Imports, with what makes them more than types of the contract and than WASI, if anything does.
     imports: Vec<(String, Option<&'static str>)>,
     exports: Vec<String>,
 }
@@ -90,6 +90,9 @@ impl Surface {
             {
                 if depth == 0 {
                     for (name, more) in &mut surface.imports {
+                        if super::wasi::is_linked(name) {
+                            continue;
+                        }
                         *more = beyond_types(name, types.as_ref());
                     }
                 }

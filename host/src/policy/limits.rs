@@ -106,7 +106,7 @@ impl CallLimits {
 /// A refused growth is not the end of a call: `memory.grow` gives -1, which a careful guest survives.
 /// Only a call that fails after a refusal counts as out of memory.
 #[derive(Debug)]
-pub struct Limiter {
+pub(super) struct Limiter {
     memory_left: usize,
     refused: Option<Refused>,
 }

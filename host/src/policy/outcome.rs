@@ -14,6 +14,9 @@ pub struct Called<A> {
     /// Fuel burned, the start of the instance included; the same for the same question on the same
     /// engine.
     pub fuel: u64,
+    /// What the guest printed, the last [`LOG_BYTES`](super::LOG_BYTES) of it; empty for a guest
+    /// without WASI.
+    pub log: String,
     /// Wall clock of the whole call: instance, call, and taking the instance down.
     pub duration: Duration,
 }
@@ -46,6 +49,8 @@ pub enum Outcome<A> {
         message: String,
         /// Names of the functions it was in, innermost first, at most 20.
         frames: Vec<String>,
+        /// The last lines that it printed: where an interpreter says what failed, and on which line.
+        printed: String,
     },
     /// The guest's stack is used up: as a rule an endless recursion. How deep a stack goes depends on
     /// the engine and the processor.
@@ -95,7 +100,15 @@ impl<A> Outcome<A> {
             Outcome::BadAnswer { detail } => Outcome::BadAnswer { detail },
             Outcome::OutOfFuel { limit } => Outcome::OutOfFuel { limit },
             Outcome::OutOfMemory { detail } => Outcome::OutOfMemory { detail },
-            Outcome::Trapped { message, frames } => Outcome::Trapped { message, frames },
+            Outcome::Trapped {
+                message,
+                frames,
+                printed,
+            } => Outcome::Trapped {
+                message,
+                frames,
+                printed,
+            },
             Outcome::StackOverflow { frames } => Outcome::StackOverflow { frames },
             Outcome::Deadline { limit } => Outcome::Deadline { limit },
             Outcome::Busy => Outcome::Busy,
@@ -137,9 +150,14 @@ impl<A> Outcome<A> {
             Outcome::OutOfMemory { detail } => {
                 Some(format!("the plugin ran out of memory: {detail}"))
             }
-            Outcome::Trapped { message, frames } => {
-                Some(format!("the plugin trapped: {message}{}", Frames(frames)))
-            }
+            Outcome::Trapped {
+                message,
+                frames,
+                printed,
+            } => Some(match printed.as_str() {
+                "" => format!("the plugin trapped: {message}{}", Frames(frames)),
+                printed => format!("the plugin trapped: {printed}: {message}{}", Frames(frames)),
+            }),
             Outcome::StackOverflow { frames } => Some(format!(
                 "the plugin's stack overflowed; look for an endless recursion{}",
                 Frames(frames)
@@ -164,8 +182,10 @@ impl<A> Outcome<A> {
         phase: Phase,
         limits: &CallLimits,
         refused: Option<Refused>,
+        log: &str,
     ) -> Outcome<A> {
         use wasmtime::{PoolConcurrencyLimitError, Trap};
+        use wasmtime_wasi::I32Exit;
 
         if error.is::<PoolConcurrencyLimitError>() {
             return Outcome::Busy;
@@ -186,6 +206,18 @@ impl<A> Outcome<A> {
             (Some(trap), None) => Outcome::Trapped {
                 message: trap.to_string(),
                 frames: frames(error),
+                printed: last_lines(log),
+            },
+            (None, None) if error.is::<I32Exit>() => Outcome::Trapped {
+                message: "it ended itself with `exit`".to_owned(),
+                frames: frames(error),
+                printed: last_lines(log),
+            },
+            // What WASI refuses ends the guest where it called: there are frames then.
+            (None, None) if error.is::<wasmtime::WasmBacktrace>() => Outcome::Trapped {
+                message: error.root_cause().to_string(),
+                frames: frames(error),
+                printed: last_lines(log),
             },
             (None, None) => match phase {
                 Phase::Start => Outcome::HostFailed {
@@ -206,6 +238,26 @@ pub(super) enum Phase {
     Start,
     /// Lowering the question, running the guest, lifting the answer.
     Call,
+}
+
+/// Lines of a guest's log that are shown with a trap.
+const MAX_PRINTED_LINES: usize = 6;
+
+/// Characters of those lines: the end of them, and room is left for frames.
+const MAX_PRINTED_CHARS: usize = 600;
+
+/// The last lines of a log, in one.
+fn last_lines(log: &str) -> String {
+    let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut last: Vec<&str> = lines.rev().take(MAX_PRINTED_LINES).collect();
+    last.reverse();
+    let joined = last.join(" / ");
+    let beyond = joined.chars().count().saturating_sub(MAX_PRINTED_CHARS);
+    joined
+        .chars()
+        .skip(beyond)
+        .filter(|c| !c.is_control())
+        .collect()
 }
 
 /// The most frames that are kept: the innermost tell what happened.

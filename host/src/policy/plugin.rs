@@ -9,11 +9,18 @@ use wasmtime::{Engine, Store};
 
 use super::engine::EPOCH_TICK;
 use super::hook::{Asks, Exports, Hook};
-use super::limits::{CallLimits, Limiter};
+use super::limits::CallLimits;
 use super::outcome::{Called, Outcome, Phase};
 use super::rejection::Rejection;
+use super::wasi::State;
 use super::wit::types::{Context, Problem};
 use super::wit::{advance, ignore};
+
+/// The time that a call sees, in milliseconds since 1970, and its seed.
+type Moment = (u64, u64);
+
+/// For calls that are no decision: the start of a plugin, and its settings.
+const NEVER: Moment = (0, 0);
 
 /// A plugin that is ready to be called, from any number of threads at once. A clone is the same
 /// plugin; its code is freed with the last clone, calls in flight included.
@@ -22,7 +29,7 @@ pub struct Plugin(pub(super) Arc<Loaded>);
 
 pub(super) struct Loaded {
     digest: String,
-    pre: InstancePre<Limiter>,
+    pre: InstancePre<State>,
     exports: Exports,
     hooks: Vec<Hook>,
 }
@@ -75,6 +82,7 @@ impl Plugin {
     ) -> Called<Q::Answer> {
         self.call(
             limits,
+            (context.at, context.seed),
             Q::indices(&self.0.exports),
             |indices, store, instance| {
                 Ok(match question.call(indices, store, instance, context)? {
@@ -89,6 +97,7 @@ impl Plugin {
     pub fn settings_schema(&self, limits: &CallLimits) -> Called<String> {
         self.call(
             limits,
+            NEVER,
             self.0.exports.settings.as_ref(),
             |indices, store, instance| {
                 indices
@@ -108,6 +117,7 @@ impl Plugin {
     ) -> Called<Result<(), Vec<Problem>>> {
         self.call(
             limits,
+            NEVER,
             self.0.exports.settings.as_ref(),
             |indices, store, instance| {
                 indices
@@ -120,7 +130,7 @@ impl Plugin {
 
     /// Links a component, and starts it once to see that it starts and that its types fit.
     pub(super) fn link(
-        linker: &Linker<Limiter>,
+        linker: &Linker<State>,
         component: &Component,
         digest: String,
     ) -> Result<Plugin, Rejection> {
@@ -138,7 +148,7 @@ impl Plugin {
         }));
         let mut types = Ok(());
         let limits = CallLimits::of_settings();
-        let started = plugin.call(&limits, Some(&()), |(), store, instance| {
+        let started = plugin.call(&limits, NEVER, Some(&()), |(), store, instance| {
             types = plugin.0.exports.check_types(store, instance);
             Ok(Outcome::Answered(()))
         });
@@ -160,17 +170,19 @@ impl Plugin {
     fn call<E, A>(
         &self,
         limits: &CallLimits,
+        moment: Moment,
         export: Option<&E>,
-        call: impl FnOnce(&E, &mut Store<Limiter>, &Instance) -> wasmtime::Result<Outcome<A>>,
+        call: impl FnOnce(&E, &mut Store<State>, &Instance) -> wasmtime::Result<Outcome<A>>,
     ) -> Called<A> {
         let started = Instant::now();
-        let (outcome, fuel) = match export {
-            Some(export) => self.call_untimed(limits, export, call),
-            None => (Outcome::NotExported, 0),
+        let (outcome, fuel, log) = match export {
+            Some(export) => self.call_untimed(limits, moment, export, call),
+            None => (Outcome::NotExported, 0, String::new()),
         };
         Called {
             outcome,
             fuel,
+            log,
             duration: started.elapsed(),
         }
     }
@@ -178,10 +190,11 @@ impl Plugin {
     fn call_untimed<E, A>(
         &self,
         limits: &CallLimits,
+        moment: Moment,
         export: &E,
-        call: impl FnOnce(&E, &mut Store<Limiter>, &Instance) -> wasmtime::Result<Outcome<A>>,
-    ) -> (Outcome<A>, u64) {
-        let mut store = match self.store(limits) {
+        call: impl FnOnce(&E, &mut Store<State>, &Instance) -> wasmtime::Result<Outcome<A>>,
+    ) -> (Outcome<A>, u64, String) {
+        let mut store = match self.store(limits, moment) {
             Ok(store) => store,
             Err(error) => {
                 return (
@@ -189,6 +202,7 @@ impl Plugin {
                         detail: format!("{error:#}"),
                     },
                     0,
+                    String::new(),
                 );
             }
         };
@@ -199,16 +213,20 @@ impl Plugin {
             Err(error) => Err((Phase::Start, error)),
         };
         let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
+        let state = store.data();
+        let log = state.log();
         let outcome = match ended {
             Ok(outcome) => outcome,
-            Err((phase, error)) => Outcome::of_error(&error, phase, limits, store.data().refused()),
+            Err((phase, error)) => {
+                Outcome::of_error(&error, phase, limits, state.limiter.refused(), &log)
+            }
         };
-        (outcome, fuel)
+        (outcome, fuel, log)
     }
 
-    fn store(&self, limits: &CallLimits) -> wasmtime::Result<Store<Limiter>> {
-        let mut store = Store::try_new(self.engine(), Limiter::new(limits))?;
-        store.limiter(|limiter| limiter);
+    fn store(&self, limits: &CallLimits, moment: Moment) -> wasmtime::Result<Store<State>> {
+        let mut store = Store::try_new(self.engine(), State::new(limits, moment.0, moment.1))?;
+        store.limiter(|state| &mut state.limiter);
         store.set_fuel(limits.fuel)?;
         store.set_hostcall_fuel(limits.answer_bytes);
         store.set_epoch_deadline(ticks(limits.deadline));

@@ -30,7 +30,7 @@ pub enum Rejection {
     },
     /// It imports something that is more than types of the contract.
     #[error(
-        "the component imports `{import}` ({what}), and a plugin may import nothing but types of the contract"
+        "the component imports `{import}` ({what}), and a plugin may import nothing but types of the contract and what WASI 0.2 has for commands"
     )]
     Import {
         /// The name of the first such import.
@@ -163,9 +163,9 @@ impl Rejection {
 
 fn import_hint(import: &str) -> String {
     if import.starts_with("wasi:") {
-        "a policy has no files, clock, network or environment: in Rust build for \
-         `wasm32-unknown-unknown`, in Python with `--stub-wasi`; time and chance come with the \
-         context"
+        "of WASI a policy is given `wasi:cli`, `clocks`, `filesystem`, `io`, `random` and `sockets` of \
+         version 0.2, with nothing behind them; build it without the rest: in Rust for \
+         `wasm32-unknown-unknown`"
             .into()
     } else {
         "take it out: everything that a policy may know comes with the question".into()

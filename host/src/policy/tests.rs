@@ -5,6 +5,7 @@ mod cached;
 mod calls;
 mod guest;
 mod loading;
+mod wasi;
 
 use std::sync::LazyLock;
 

@@ -177,7 +177,10 @@ fn a_trap_names_the_functions() {
          (func $_ZN6policy5rules4read17h0123456789abcdefE (result i32) (call $divide_by_nothing))",
         "(call $_ZN6policy5rules4read17h0123456789abcdefE)",
     )));
-    let Outcome::Trapped { message, frames } = &called.outcome else {
+    let Outcome::Trapped {
+        message, frames, ..
+    } = &called.outcome
+    else {
         panic!("{called:?}")
     };
     assert!(message.contains("divide by zero"), "{message}");

@@ -41,6 +41,8 @@ pub(super) fn fails_with(fields: &str, text: u32, bytes: u32, before: &str) -> V
 /// A guest in the making.
 pub(super) struct Guest<'a> {
     pub(super) pages: u32,
+    /// Its imports, which come first in a module.
+    pub(super) imports: &'a str,
     pub(super) fields: &'a str,
     pub(super) body: &'a str,
     /// `export` and `include` lines of its world.
@@ -51,6 +53,7 @@ impl Default for Guest<'_> {
     fn default() -> Self {
         Guest {
             pages: 2,
+            imports: "",
             fields: "",
             body: ANSWER,
             world: "include pointsman:policy/ignore-policy@0.1.0;",
@@ -62,12 +65,14 @@ impl Guest<'_> {
     pub(super) fn build(&self) -> Vec<u8> {
         let Guest {
             pages,
+            imports,
             fields,
             body,
             world,
         } = self;
         let module = format!(
             r#"(module $guest
+              {imports}
               (memory (export "memory") {pages})
               (global $heap (mut i32) (i32.const 65536))
               (func $realloc (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
@@ -86,10 +91,80 @@ impl Guest<'_> {
         );
         let mut resolve = Resolve::default();
         resolve.push_path("../wit/0.1").unwrap();
-        let world = format!("package test:guest; world guest {{ {world} }}");
+        let wasi = if imports.is_empty() { "" } else { WASI };
+        let world = format!("package test:guest; world guest {{ {world} }} {wasi}");
         encode(resolve, &world, &module)
     }
 }
+
+/// What the guests here use of WASI.
+const WASI: &str = "
+package wasi:io@0.2.0 {
+  interface error { resource error; }
+  interface poll { resource pollable { block: func(); } }
+  interface streams {
+    use error.{error};
+    variant stream-error { last-operation-failed(error), closed }
+    resource input-stream { blocking-read: func(len: u64) -> result<list<u8>, stream-error>; }
+    resource output-stream {
+      blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>;
+    }
+  }
+}
+package wasi:clocks@0.2.0 {
+  interface monotonic-clock {
+    use wasi:io/poll@0.2.0.{pollable};
+    now: func() -> u64;
+    subscribe-duration: func(when: u64) -> pollable;
+  }
+  interface wall-clock {
+    record datetime { seconds: u64, nanoseconds: u32 }
+    now: func() -> datetime;
+  }
+}
+package wasi:random@0.2.0 {
+  interface random {
+    get-random-bytes: func(len: u64) -> list<u8>;
+    get-random-u64: func() -> u64;
+  }
+}
+package wasi:cli@0.2.0 {
+  interface environment {
+    get-environment: func() -> list<tuple<string, string>>;
+    get-arguments: func() -> list<string>;
+  }
+  interface exit { exit: func(status: result); }
+  interface terminal-input { vanish: func(); }
+  interface stdin { use wasi:io/streams@0.2.0.{input-stream}; get-stdin: func() -> input-stream; }
+  interface stdout { use wasi:io/streams@0.2.0.{output-stream}; get-stdout: func() -> output-stream; }
+}
+package wasi:filesystem@0.2.0 {
+  interface types { resource descriptor; }
+  interface preopens {
+    use types.{descriptor};
+    get-directories: func() -> list<tuple<descriptor, string>>;
+  }
+}
+package wasi:sockets@0.2.0 {
+  interface network {
+    enum error-code { unknown, access-denied, not-supported, invalid-argument, out-of-memory, timeout,
+      concurrency-conflict, not-in-progress, would-block, invalid-state, new-socket-limit,
+      address-not-bindable, address-in-use, remote-unreachable, connection-refused, connection-reset,
+      connection-aborted, datagram-too-large, name-unresolvable, temporary-resolver-failure,
+      permanent-resolver-failure }
+    enum ip-address-family { ipv4, ipv6 }
+  }
+  interface tcp { resource tcp-socket; }
+  interface tcp-create-socket {
+    use network.{error-code, ip-address-family};
+    use tcp.{tcp-socket};
+    create-tcp-socket: func(address-family: ip-address-family) -> result<tcp-socket, error-code>;
+  }
+}
+package wasi:http@0.2.0 {
+  interface types { method: func() -> u32; }
+}
+";
 
 /// Wraps a module in a component of the only world of `wit`.
 pub(super) fn encode(mut resolve: Resolve, wit: &str, module: &str) -> Vec<u8> {
