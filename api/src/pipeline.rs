@@ -143,6 +143,9 @@ wire! {
         /// asked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub context: Option<serde_json::Value>,
+        /// What the plugin printed, the last 8 KiB, if anything; only where one decision is asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub log: Option<String>,
         /// The question, in the contract's names; only where one decision is asked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub input: Option<serde_json::Value>,

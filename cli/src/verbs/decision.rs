@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::output::table::Table;
-use crate::output::text::time;
+use crate::output::text::{safe, time};
 use crate::verbs::list;
 
 pub(super) fn run(context: &Context, verb: Decision) -> Result<Exit, Error> {
@@ -75,6 +75,12 @@ pub(super) fn run(context: &Context, verb: Decision) -> Result<Exit, Error> {
                     if let Some(value) = value {
                         context.out.line(format!("\n{name}:"))?;
                         context.out.document(&value)?;
+                    }
+                }
+                if let Some(log) = decision.log {
+                    context.out.line("\nlog:")?;
+                    for line in log.lines() {
+                        context.out.line(format!("  {}", safe(line)))?;
                     }
                 }
                 Ok(())

@@ -7,6 +7,7 @@ use pointsman_api::pipeline::{Decision, DecisionRecord};
 use sqlx::{FromRow, QueryBuilder};
 use tokio::sync::mpsc;
 
+use super::turn::unpack;
 use super::{Db, cursor, distro::cut};
 use crate::contract::{self, Part};
 use crate::error::{Error, Result, not_found};
@@ -98,7 +99,9 @@ impl Db {
             .await?
             .ok_or_else(|| not_found("decision_unknown", format!("there is no decision {id}")))?;
         let kept = sqlx::query!(
-            r#"select x.settings, x.context, i.bytes as input, o.bytes as "output?"
+            r#"select x.settings, x.context, x.log, i.bytes as input, o.bytes as "output?",
+                 array(select b.bytes from blob_part p join blob b on b.digest = p.part
+                   where p.whole = x.input order by p.position) as "parts!: Vec<Vec<u8>>"
                from decision x join blob i on i.digest = x.input left join blob o on o.digest = x.output
                where x.id = $1"#,
             id,
@@ -112,14 +115,19 @@ impl Db {
             _ => Part::Stop,
         };
         decision.settings = Some(kept.settings);
+        decision.log = kept.log;
         decision.context = kept
             .context
             .map(|context| contract::show(hook, Part::Context, &context));
-        decision.input = Some(contract::show(hook, Part::Question, &unpack(&kept.input)?));
+        decision.input = Some(contract::show(
+            hook,
+            Part::Question,
+            &unpack(&kept.input, &kept.parts)?,
+        ));
         decision.output = kept
             .output
             .as_deref()
-            .map(|bytes| Ok::<_, Error>(contract::show(hook, output, &unpack(bytes)?)))
+            .map(|bytes| Ok::<_, Error>(contract::show(hook, output, &unpack(bytes, &[])?)))
             .transpose()?;
         Ok(decision)
     }
@@ -140,7 +148,9 @@ impl Db {
             let rows = sqlx::query!(
                 r#"select x.id, p.name as pipeline, x.hook, x.subject, x.at, g.digest, x.seed, x.engine,
                      x.outcome, x.reason_code, x.fuel, x.settings, x.context, i.bytes as input,
-                     o.bytes as "output?"
+                     o.bytes as "output?",
+                     array(select b.bytes from blob_part r join blob b on b.digest = r.part
+                       where r.whole = x.input order by r.position) as "parts!: Vec<Vec<u8>>"
                    from decision x join pipeline p on p.id = x.pipeline_id join plugin g on g.id = x.plugin_id
                      join blob i on i.digest = x.input left join blob o on o.digest = x.output
                    where (x.at, x.id) > ($1, $6) and ($2::text is null or p.name = $2) and ($3::text is null or x.hook = $3)
@@ -179,8 +189,8 @@ impl Db {
                     fuel: row.fuel,
                     settings: row.settings,
                     context: row.context,
-                    input: unpack(&row.input)?,
-                    output: row.output.as_deref().map(unpack).transpose()?,
+                    input: unpack(&row.input, &row.parts)?,
+                    output: row.output.as_deref().map(|o| unpack(o, &[])).transpose()?,
                 };
                 let mut line =
                     serde_json::to_vec(&record).map_err(|e| Error::Internal(e.into()))?;
@@ -217,15 +227,8 @@ fn shape(row: Row) -> Decision {
         generation: row.generation,
         settings: None,
         context: None,
+        log: None,
         input: None,
         output: None,
     }
-}
-
-/// Bytes of one input or output, unpacked: the largest question is some megabytes of names.
-const MAX_BLOB: usize = 64 << 20;
-
-pub(super) fn unpack(bytes: &[u8]) -> Result<serde_json::Value> {
-    let json = zstd::bulk::decompress(bytes, MAX_BLOB).map_err(|e| Error::Internal(e.into()))?;
-    serde_json::from_slice(&json).map_err(|e| Error::Internal(e.into()))
 }

@@ -6,9 +6,9 @@ use pointsman_api::page::Page;
 use pointsman_api::pipeline::{DecisionRecord, Shadow, ShadowDifference};
 use serde_json::Value;
 
-use super::decision::unpack;
 use super::distro::cut;
 use super::pipeline::{Place, lock};
+use super::turn::unpack;
 use super::{Batch, Db, cursor};
 use crate::error::{Kind, Refusal, Result};
 
@@ -240,7 +240,9 @@ impl Db {
     ) -> Result<Vec<DecisionRecord>> {
         let rows = sqlx::query!(
             r#"select x.id, p.name as pipeline, x.hook, x.subject, x.at, g.digest, x.seed, x.engine,
-                 x.outcome, x.reason_code, x.fuel, x.context, i.bytes as input, o.bytes as "output?"
+                 x.outcome, x.reason_code, x.fuel, x.context, i.bytes as input, o.bytes as "output?",
+                 array(select b.bytes from blob_part r join blob b on b.digest = r.part
+                   where r.whole = x.input order by r.position) as "parts!: Vec<Vec<u8>>"
                from decision x join pipeline p on p.id = x.pipeline_id join plugin g on g.id = x.plugin_id
                  join blob i on i.digest = x.input left join blob o on o.digest = x.output
                where x.id > $1 and x.pipeline_id = $2 and x.hook = $3 and x.position = $4
@@ -269,8 +271,8 @@ impl Db {
                     fuel: row.fuel,
                     settings: following.settings.clone(),
                     context: row.context,
-                    input: unpack(&row.input)?,
-                    output: row.output.as_deref().map(unpack).transpose()?,
+                    input: unpack(&row.input, &row.parts)?,
+                    output: row.output.as_deref().map(|o| unpack(o, &[])).transpose()?,
                 })
             })
             .collect()

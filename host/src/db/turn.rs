@@ -2,6 +2,7 @@
 //! for what it does with them; `facts` is what the questions are made of, `write` what comes out.
 
 mod facts;
+mod record;
 mod retire;
 mod reuse;
 mod write;
@@ -13,6 +14,7 @@ use super::Db;
 use super::event::Position;
 use crate::error::{Error, Result};
 
+pub(super) use record::unpack;
 pub use reuse::Same;
 pub use write::{Made, NewDecision, NewHold, TurnEnd};
 

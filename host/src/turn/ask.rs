@@ -303,6 +303,7 @@ impl Worker {
             fuel: i64::try_from(called.fuel).unwrap_or(i64::MAX),
             duration_us: i64::try_from(called.duration.as_micros()).unwrap_or(i64::MAX),
             wake_at,
+            log: Some(called.log.clone()).filter(|log| !log.is_empty()),
         })));
         match called.outcome {
             Outcome::Answered(answer) => Ok(Some(answer)),

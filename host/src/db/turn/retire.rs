@@ -25,7 +25,8 @@ impl Db {
             sqlx::query!(
                 "delete from blob b where created_at < now() - make_interval(days => $1)
                    and not exists (select from decision where input = b.digest)
-                   and not exists (select from decision where output = b.digest)",
+                   and not exists (select from decision where output = b.digest)
+                   and not exists (select from blob_part where part = b.digest)",
                 days,
             )
             .execute(&mut *tx)

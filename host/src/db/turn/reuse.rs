@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::super::Db;
-use super::super::decision::unpack;
+use super::unpack;
 use crate::error::Result;
 
 /// A question about to be asked.
@@ -47,7 +47,7 @@ impl Db {
         .await?;
         row.map(|row| {
             let output = (row.outcome == "answered")
-                .then(|| unpack(&row.output))
+                .then(|| unpack(&row.output, &[]))
                 .transpose()?;
             Ok((row.id, output))
         })

@@ -6,8 +6,9 @@ use sqlx::PgConnection;
 use super::super::batch::nothing;
 use super::super::event::Position;
 use super::super::{Actor, Batch, Db};
+use super::record::Recorded;
 use super::{NewSweep, PipelineLock};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan;
 
 /// A decision to record.
@@ -51,6 +52,8 @@ pub struct NewDecision {
     pub duration_us: i64,
     /// When the answer asks for another look.
     pub wake_at: Option<DateTime<Utc>>,
+    /// What the plugin printed, if anything.
+    pub log: Option<String>,
 }
 
 /// A decision of a turn.
@@ -109,16 +112,7 @@ impl Db {
     /// version had changed meanwhile; its own event brings such a version back.
     pub async fn turn_end(&self, lock: &PipelineLock, end: TurnEnd) -> Result<u64> {
         let moves = !end.moves.is_empty();
-        let mut packed = Vec::with_capacity(end.decisions.len());
-        for made in &end.decisions {
-            packed.push(match made {
-                Made::New(decision) => Some((
-                    (decision.digest.clone(), compress(&decision.input)?),
-                    decision.output.as_deref().map(pack).transpose()?,
-                )),
-                Made::Before(_) => None,
-            });
-        }
+        let recorded = Recorded::new(&end.decisions)?;
         let actor = Actor {
             user: format!("policy:{}", end.mover),
             address: None,
@@ -136,16 +130,15 @@ impl Db {
             (None, Some(plain)) => plain,
             (None, None) => return Ok(0),
         };
-        let mut ids = Vec::with_capacity(end.decisions.len());
-        for (made, packed) in end.decisions.iter().zip(&packed) {
-            ids.push(match (made, packed) {
-                (Made::New(decision), Some((input, output))) => {
-                    write_decision(conn, lock.pipeline, decision, input, output.as_ref()).await?
-                }
-                (Made::New(_), None) => continue,
-                (Made::Before(id), _) => *id,
-            });
-        }
+        let mut new = recorded.write(conn, lock.pipeline).await?.into_iter();
+        let ids: Vec<i64> = end
+            .decisions
+            .iter()
+            .filter_map(|made| match made {
+                Made::New(_) => new.next(),
+                Made::Before(id) => Some(*id),
+            })
+            .collect();
         write_ignored(conn, &end, &ids).await?;
         write_wanted(conn, &end, &ids).await?;
         let moved = write_moves(conn, &end).await?;
@@ -248,62 +241,6 @@ fn move_comment(end: &TurnEnd) -> String {
     );
     comment.truncate(comment.floor_char_boundary(1_000));
     comment
-}
-
-/// zstd's own default: three times smaller for a tenth of the time of an insert.
-const ZSTD_LEVEL: i32 = 3;
-
-fn pack(json: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
-    use sha2::{Digest as _, Sha256};
-    Ok((Sha256::digest(json).to_vec(), compress(json)?))
-}
-
-fn compress(json: &[u8]) -> Result<Vec<u8>> {
-    zstd::bulk::compress(json, ZSTD_LEVEL).map_err(|e| Error::Internal(e.into()))
-}
-
-async fn write_decision(
-    conn: &mut PgConnection,
-    pipeline: i32,
-    decision: &NewDecision,
-    input: &(Vec<u8>, Vec<u8>),
-    output: Option<&(Vec<u8>, Vec<u8>)>,
-) -> Result<i64> {
-    for (digest, bytes) in [Some(input), output].into_iter().flatten() {
-        sqlx::query!(
-            "insert into blob (digest, bytes) values ($1, $2) on conflict do nothing",
-            digest,
-            bytes
-        )
-        .execute(&mut *conn)
-        .await?;
-    }
-    Ok(sqlx::query_scalar!(
-        "insert into decision (pipeline_id, hook, position, subject, at, plugin_id, settings, seed, engine,
-           items, input, output, outcome, reason_code, reason_text, fuel, duration_us, context, wake_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) returning id",
-        pipeline,
-        decision.hook,
-        decision.position,
-        decision.subject,
-        decision.at,
-        decision.plugin,
-        decision.settings,
-        decision.seed,
-        decision.engine,
-        decision.items,
-        input.0,
-        output.map(|o| &o.0[..]),
-        decision.outcome,
-        decision.reason_code,
-        decision.reason_text,
-        decision.fuel,
-        decision.duration_us,
-        decision.context,
-        decision.wake_at,
-    )
-    .fetch_one(conn)
-    .await?)
 }
 
 async fn write_ignored(conn: &mut PgConnection, end: &TurnEnd, ids: &[i64]) -> Result<()> {
