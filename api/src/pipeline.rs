@@ -4,6 +4,35 @@ use crate::wire;
 use chrono::{DateTime, Utc};
 
 wire! {
+    /// What one call of a plugin may use. What is absent is as the hook has it; what is above the host's
+    /// ceilings is refused.
+    #[derive(Default, Copy, Eq)]
+    #[serde(deny_unknown_fields, default)]
+    pub struct Limits {
+        /// Fuel, about one unit a WebAssembly instruction: what stops a policy that loops.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub fuel: Option<u64>,
+        /// MiB of memory.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub memory_mib: Option<u32>,
+        /// MiB of the answer.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub answer_mib: Option<u32>,
+        /// Milliseconds of wall clock, as a guard: a call that reaches it is no decision.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub deadline_ms: Option<u32>,
+    }
+}
+
+impl Limits {
+    /// Whether everything is as the hook has it.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Limits::default()
+    }
+}
+
+wire! {
     /// Which plugin version answers a hook of a pipeline.
     pub struct Binding {
         /// The hook: `ignore`, `advance`.
@@ -16,6 +45,9 @@ wire! {
         pub digest: String,
         /// What it is given with each question.
         pub settings: serde_json::Value,
+        /// What one call may use, where it differs from the hook's own limits.
+        #[serde(default, skip_serializing_if = "Limits::is_default")]
+        pub limits: Limits,
         /// The version before: where a roll back goes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub previous: Option<String>,
@@ -91,6 +123,9 @@ wire! {
         /// Checked by the plugin's schema and by the plugin itself. Defaults to `{}`.
         #[serde(default = "empty")]
         pub settings: serde_json::Value,
+        /// What one call may use. Defaults to the hook's own limits.
+        #[serde(default)]
+        pub limits: Limits,
     }
 }
 
@@ -139,6 +174,9 @@ wire! {
         /// The settings it was given; only where one decision is asked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub settings: Option<serde_json::Value>,
+        /// The limits of the call, where they were not the hook's own; only where one decision is asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub limits: Option<Limits>,
         /// What else it was given (`notes`, `facts`, `attrs`), if anything; only where one decision is
         /// asked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -183,6 +221,9 @@ wire! {
         pub fuel: i64,
         /// The settings.
         pub settings: serde_json::Value,
+        /// The limits of the call, where they were not the hook's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub limits: Option<Limits>,
         /// What else the plugin was given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub context: Option<serde_json::Value>,

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::policy::CallLimits;
+
 /// Where the record is.
 #[derive(Debug, Clone)]
 pub enum Database {
@@ -33,6 +35,8 @@ pub struct Config {
     pub compile_command: Option<Vec<OsString>>,
     /// Days that decisions are kept.
     pub decision_days: u16,
+    /// The most that a binding may let one call use.
+    pub ceilings: CallLimits,
 }
 
 impl Config {
@@ -45,6 +49,7 @@ impl Config {
             data_dir,
             compile_command: None,
             decision_days: DEFAULT_DECISION_DAYS,
+            ceilings: CallLimits::CEILINGS,
         }
     }
 }

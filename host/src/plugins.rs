@@ -5,6 +5,7 @@
 pub mod schema;
 
 use bytes::Bytes;
+use pointsman_api::pipeline::Limits;
 
 use crate::db::plugin::NewPlugin;
 use crate::db::{Actor, Db};
@@ -18,12 +19,38 @@ pub use crate::policy::MAX_COMPONENT_BYTES;
 pub struct Plugins {
     db: Db,
     runtime: Runtime,
+    ceilings: CallLimits,
 }
 
 impl Plugins {
-    /// On this database and this runtime.
-    pub fn new(db: Db, runtime: Runtime) -> Self {
-        Self { db, runtime }
+    /// On this database and this runtime; a binding may let one call use this much at most.
+    pub fn new(db: Db, runtime: Runtime, ceilings: CallLimits) -> Self {
+        Self {
+            db,
+            runtime,
+            ceilings,
+        }
+    }
+
+    /// Refuses limits of nothing, and those above the operator's ceilings.
+    pub fn check_limits(&self, limits: &Limits) -> Result<()> {
+        let Some((name, value, ceiling)) = CallLimits::out_of_range(limits, &self.ceilings) else {
+            return Ok(());
+        };
+        let (code, detail) = match value {
+            0 => (
+                "limit_zero",
+                format!("a limit of 0 lets no call end: {name}"),
+            ),
+            _ => (
+                "limit_above_ceiling",
+                format!("{name} is {value}, and this host allows {ceiling}"),
+            ),
+        };
+        Err(Refusal::new(Kind::Invalid, code, detail)
+            .field(format!("/limits/{name}"))
+            .hint("The operator sets the ceilings: `pointsman serve --help` lists them.")
+            .into())
     }
 
     /// Checks and compiles a component, and stores it. The very same component is stored once.

@@ -95,7 +95,11 @@ pub fn again(
         facts: vec![],
         attrs: pairs("attrs")?,
     };
-    let limits = limits.unwrap_or_else(|| CallLimits::of(hook));
+    // Those that it had then, whatever the ceilings are here and now.
+    let limits = limits.unwrap_or_else(|| {
+        let then = record.limits.unwrap_or_default();
+        CallLimits::of(hook).set(&then, &CallLimits::HIGHEST)
+    });
     let decided = plugin
         .decide_json(
             hook,

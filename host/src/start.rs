@@ -104,6 +104,7 @@ pub async fn start(
         runtime.clone(),
         stop.clone(),
         config.decision_days,
+        config.ceilings,
     );
     let shadows = Shadows::new(db.clone(), runtime.clone(), stop.clone());
     let mut tasks = vec![tokio::spawn(worker.run()), tokio::spawn(shadows.run())];
@@ -116,7 +117,7 @@ pub async fn start(
     let app = App {
         db: db.clone(),
         tokens,
-        plugins: Plugins::new(db.clone(), runtime),
+        plugins: Plugins::new(db.clone(), runtime, config.ceilings),
         commits,
         stop: stop.clone(),
         metrics: recorder(),

@@ -24,7 +24,7 @@ use crate::db::Db;
 use crate::db::listen::POLL;
 use crate::db::turn::{Bound, NewHold, PipelineLock, TurnEnd, TurnStart};
 use crate::error::{Error, Result};
-use crate::policy::{Plugin, Runtime};
+use crate::policy::{CallLimits, Plugin, Runtime};
 use causes::Causes;
 
 /// Changes that one turn looks at: bounds its memory and the time it holds others up.
@@ -48,6 +48,8 @@ pub struct Worker {
     commits: watch::Receiver<u64>,
     stop: CancellationToken,
     decision_days: i32,
+    /// The most that one call may use, whatever its binding says.
+    ceilings: CallLimits,
     /// The plugins that are bound, loaded.
     loaded: HashMap<String, Plugin>,
     /// The bindings that the pipeline holds with, and when to try them again.
@@ -65,7 +67,13 @@ enum Took {
 
 impl Worker {
     /// A worker on this database and this runtime.
-    pub fn new(db: Db, runtime: Runtime, stop: CancellationToken, decision_days: u16) -> Self {
+    pub fn new(
+        db: Db,
+        runtime: Runtime,
+        stop: CancellationToken,
+        decision_days: u16,
+        ceilings: CallLimits,
+    ) -> Self {
         let commits = db.commits();
         Self {
             db,
@@ -73,6 +81,7 @@ impl Worker {
             commits,
             stop,
             decision_days: i32::from(decision_days),
+            ceilings,
             loaded: HashMap::new(),
             held: None,
             retired_at: None,

@@ -153,7 +153,8 @@ Example:
 Examples:
   pointsman pipeline bind kernels ignore ignore-patterns
   pointsman pipeline bind kernels advance kernel-ladder@1f3a9c0d --settings '{\"max-runs\": 2}'
-  pointsman pipeline bind kernels advance my-policy --settings settings.json -m 'Newest three of a series'")]
+  pointsman pipeline bind kernels advance my-policy --settings settings.json -m 'Newest three of a series'
+  pointsman pipeline bind kernels ignore my-python-policy --memory 128 --fuel 20000000000")]
     Bind(Bind),
     /// Let no plugin answer a hook
     #[command(after_help = "\
@@ -227,7 +228,46 @@ pub(crate) struct Bind {
     #[arg(long, value_name = "JSON|FILE")]
     pub(crate) settings: Option<String>,
     #[command(flatten)]
+    pub(crate) limits: CallLimits,
+    #[command(flatten)]
     pub(crate) why: Why,
+}
+
+/// What one call may use [default: as it is where this plugin is bound already, else as the hook has it].
+#[derive(Args, Debug)]
+pub(crate) struct CallLimits {
+    /// The most fuel of one call, about one unit a WebAssembly instruction; `default` for the hook's own
+    #[arg(long, value_name = "UNITS", value_parser = values::limit::<u64>)]
+    pub(crate) fuel: Option<Limit<u64>>,
+    /// The most memory of one call; `default` for the hook's own
+    #[arg(long, value_name = "MIB", value_parser = values::limit::<u32>)]
+    pub(crate) memory: Option<Limit<u32>>,
+    /// The longest answer; `default` for the hook's own
+    #[arg(long, value_name = "MIB", value_parser = values::limit::<u32>)]
+    pub(crate) answer: Option<Limit<u32>>,
+    /// The longest that one call may take, in milliseconds; `default` for the hook's own
+    #[arg(long, value_name = "MS", value_parser = values::limit::<u32>)]
+    pub(crate) deadline: Option<Limit<u32>>,
+}
+
+/// A limit as it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit<T> {
+    /// As the hook has it.
+    Default,
+    /// This.
+    Set(T),
+}
+
+impl<T: Copy> Limit<T> {
+    /// What is to be set where `given` was given and there was `before`.
+    pub(crate) fn over(given: Option<Self>, before: Option<T>) -> Option<T> {
+        match given {
+            None => before,
+            Some(Limit::Default) => None,
+            Some(Limit::Set(value)) => Some(value),
+        }
+    }
 }
 
 /// A candidate.

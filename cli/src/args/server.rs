@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 use pointsman_api::token::Role as ApiRole;
+use pointsman_host::config::DEFAULT_DECISION_DAYS;
 
 use crate::args::{Paging, Why, values};
 
@@ -39,6 +40,8 @@ pub(crate) struct Up {
     #[arg(long, value_name = "NAME")]
     pub(crate) distro: Option<String>,
     #[command(flatten)]
+    pub(crate) decisions: Decisions,
+    #[command(flatten)]
     pub(crate) logs: Logs,
 }
 
@@ -58,7 +61,29 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub(crate) embedded: bool,
     #[command(flatten)]
+    pub(crate) decisions: Decisions,
+    #[command(flatten)]
     pub(crate) logs: Logs,
+}
+
+/// What plugins may use, and how long is kept what they decided.
+#[derive(Args, Debug)]
+pub(crate) struct Decisions {
+    /// How long decisions are kept; those that something still refers to stay
+    #[arg(long, value_name = "DAYS", default_value_t = DEFAULT_DECISION_DAYS, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) decision_days: u16,
+    /// The most fuel that a binding may allow one call [default: 100000000000]
+    #[arg(long, value_name = "UNITS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_fuel: Option<u64>,
+    /// The most memory that a binding may allow one call [default: 256]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub(crate) max_memory: Option<u32>,
+    /// The longest answer that a binding may allow one call [default: 64]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub(crate) max_answer: Option<u32>,
+    /// The longest that a binding may allow one call to take [default: 60]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) max_deadline: Option<u32>,
 }
 
 /// How a server logs.

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 
+use super::policy::Limit;
+
 /// Characters of a kernel version: what the record stores.
 const MAX_VERSION_CHARACTERS: usize = 128;
 /// Characters of a distro's name: what the record stores.
@@ -125,6 +127,17 @@ impl Age {
 }
 
 /// A time in the past: RFC 3339, a date, or how long ago.
+/// A limit: a number, or `default`.
+pub(crate) fn limit<T: std::str::FromStr>(text: &str) -> Result<Limit<T>, String> {
+    match text {
+        "default" => Ok(Limit::Default),
+        text => text
+            .parse()
+            .map(Limit::Set)
+            .map_err(|_| "a whole number, or `default`".to_owned()),
+    }
+}
+
 pub(crate) fn since(text: &str) -> Result<DateTime<Utc>, String> {
     moment(text, Direction::Ago)
 }

@@ -8,7 +8,7 @@ use pointsman_api::event::Event;
 use pointsman_api::generation::Generation;
 use pointsman_api::ignore::{Ignore, PatternKind};
 use pointsman_api::kernel::{Kernel, Wanted};
-use pointsman_api::pipeline::{Binding, Decision, Pipeline, Shadow, ShadowDifference};
+use pointsman_api::pipeline::{Binding, Decision, Limits, Pipeline, Shadow, ShadowDifference};
 use pointsman_api::plugin::Plugin;
 use pointsman_api::run::{Run, Verdict};
 use pointsman_api::token::{Role, Token};
@@ -308,6 +308,17 @@ impl Row for Pipeline {
     }
 }
 
+/// What a binding sets of a call's limits: `fuel 20000000000, memory 128 MiB`.
+fn limits(limits: &Limits) -> String {
+    let set = [
+        limits.fuel.map(|units| format!("fuel {units}")),
+        limits.memory_mib.map(|mib| format!("memory {mib} MiB")),
+        limits.answer_mib.map(|mib| format!("answer {mib} MiB")),
+        limits.deadline_ms.map(|ms| format!("deadline {ms} ms")),
+    ];
+    set.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
 impl Row for Binding {
     const HEADER: &'static [&'static str] = &[
         "HOOK",
@@ -315,6 +326,7 @@ impl Row for Binding {
         "PLUGIN",
         "DIGEST",
         "PREVIOUS",
+        "LIMITS",
         "SETTINGS",
     ];
     fn cells(&self) -> Vec<String> {
@@ -328,6 +340,7 @@ impl Row for Binding {
                 .map(short)
                 .unwrap_or_default()
                 .to_owned(),
+            limits(&self.limits),
             self.settings.to_string(),
         ]
     }

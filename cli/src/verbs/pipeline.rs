@@ -5,11 +5,11 @@ mod shadow;
 use std::path::Path;
 
 use pointsman_api::generation::Because;
-use pointsman_api::pipeline::{Pipeline as Row, PutBinding, UpdatePipeline};
+use pointsman_api::pipeline::{Limits, Pipeline as Row, PutBinding, UpdatePipeline};
 use serde_json::{Value, json};
 use ureq::http::Method;
 
-use crate::args::policy::{Bind, Pipeline, Place};
+use crate::args::policy::{Bind, Limit, Pipeline, Place};
 use crate::client::Client;
 use crate::client::address::Address;
 use crate::context::Context;
@@ -138,17 +138,21 @@ fn show(context: &Context, client: &Client, name: &str) -> Result<Exit, Error> {
 fn bind(context: &Context, client: &Client, args: Bind) -> Result<Exit, Error> {
     let plugin = plugin::find(client, &args.plugin)?;
     let pipeline: Row = client.get(&client.at(&["pipelines", &args.pipeline]))?;
+    let before = pipeline.bindings.iter().find(|bound| {
+        bound.hook == args.hook
+            && bound.position == i32::from(args.position)
+            && bound.plugin == plugin.name
+    });
     let settings = match &args.settings {
         Some(text) => settings(text)?,
-        None => pipeline
-            .bindings
-            .iter()
-            .find(|bound| {
-                bound.hook == args.hook
-                    && bound.position == i32::from(args.position)
-                    && bound.plugin == plugin.name
-            })
-            .map_or_else(|| json!({}), |bound| bound.settings.clone()),
+        None => before.map_or_else(|| json!({}), |bound| bound.settings.clone()),
+    };
+    let before = before.map(|bound| bound.limits).unwrap_or_default();
+    let limits = Limits {
+        fuel: Limit::over(args.limits.fuel, before.fuel),
+        memory_mib: Limit::over(args.limits.memory, before.memory_mib),
+        answer_mib: Limit::over(args.limits.answer, before.answer_mib),
+        deadline_ms: Limit::over(args.limits.deadline, before.deadline_ms),
     };
     let address = client.at(&[
         "pipelines",
@@ -161,6 +165,7 @@ fn bind(context: &Context, client: &Client, args: Bind) -> Result<Exit, Error> {
         comment: args.why.comment,
         digest: plugin.digest.clone(),
         settings,
+        limits,
     };
     let written = client.send(&Method::PUT, &address, &body)?;
     context.out.note(format!(

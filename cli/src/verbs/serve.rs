@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
+use std::time::Duration;
 
 use pointsman_api::token::{CreatedToken, NewToken};
 use pointsman_host::error::{Error as HostError, Kind};
@@ -13,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::server::{LogFormat, Logs, Serve};
+use crate::args::server::{Decisions, LogFormat, Logs, Serve};
 use crate::context::Context;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -34,7 +35,7 @@ pub(super) fn run(context: &Context, args: &Serve) -> Result<Exit, Error> {
             ));
         }
     };
-    let config = config(context.data_dir()?, args.listen, database);
+    let config = config(context.data_dir()?, args.listen, database, &args.decisions);
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
         let started = start(config, |step: &str| tracing::info!("{step}"), &mut signals).await?;
@@ -98,10 +99,31 @@ fn database_url() -> Result<String, Error> {
     }
 }
 
-pub(super) fn config(data_dir: PathBuf, listen: SocketAddr, database: Database) -> Config {
+const MIB: usize = 1024 * 1024;
+
+pub(super) fn config(
+    data_dir: PathBuf,
+    listen: SocketAddr,
+    database: Database,
+    decisions: &Decisions,
+) -> Config {
     let mut config = Config::new(data_dir);
     config.listen = listen;
     config.database = database;
+    config.decision_days = decisions.decision_days;
+    let ceilings = &mut config.ceilings;
+    if let Some(fuel) = decisions.max_fuel {
+        ceilings.fuel = fuel;
+    }
+    if let Some(mib) = decisions.max_memory {
+        ceilings.memory_bytes = mib as usize * MIB;
+    }
+    if let Some(mib) = decisions.max_answer {
+        ceilings.answer_bytes = mib as usize * MIB;
+    }
+    if let Some(seconds) = decisions.max_deadline {
+        ceilings.deadline = Duration::from_secs(seconds.into());
+    }
     config.compile_command = Some(vec![
         OsString::from(THIS_PROGRAM),
         OsString::from("__compile-plugin"),

@@ -24,7 +24,7 @@ use crate::verbs::up::summary::Summary;
 pub(super) fn run(context: &Context, args: &Up) -> Result<Exit, Error> {
     serve::log(context, &args.logs, "warn");
     let database = serve::database().unwrap_or(Database::Embedded);
-    let config = serve::config(context.data_dir()?, args.listen, database);
+    let config = serve::config(context.data_dir()?, args.listen, database, &args.decisions);
     // Refused before anything is started, where it can be known that early.
     let plugins = plugins::directory(args.plugins.as_deref())?;
     let progress = Progress::new(&context.out);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use pointsman_api::page::Page;
-use pointsman_api::pipeline::{Decision, DecisionRecord};
+use pointsman_api::pipeline::{Decision, DecisionRecord, Limits};
 use sqlx::{FromRow, QueryBuilder};
 use tokio::sync::mpsc;
 
@@ -99,7 +99,7 @@ impl Db {
             .await?
             .ok_or_else(|| not_found("decision_unknown", format!("there is no decision {id}")))?;
         let kept = sqlx::query!(
-            r#"select x.settings, x.context, x.log, i.bytes as input, o.bytes as "output?",
+            r#"select x.settings, x.context, x.log, x.limits as "limits: sqlx::types::Json<Limits>", i.bytes as input, o.bytes as "output?",
                  array(select b.bytes from blob_part p join blob b on b.digest = p.part
                    where p.whole = x.input order by p.position) as "parts!: Vec<Vec<u8>>"
                from decision x join blob i on i.digest = x.input left join blob o on o.digest = x.output
@@ -116,6 +116,7 @@ impl Db {
         };
         decision.settings = Some(kept.settings);
         decision.log = kept.log;
+        decision.limits = kept.limits.map(|limits| limits.0);
         decision.context = kept
             .context
             .map(|context| contract::show(hook, Part::Context, &context));
@@ -147,7 +148,8 @@ impl Db {
             // In pages, so that no statement takes longer than the limit, however slowly they are taken.
             let rows = sqlx::query!(
                 r#"select x.id, p.name as pipeline, x.hook, x.subject, x.at, g.digest, x.seed, x.engine,
-                     x.outcome, x.reason_code, x.fuel, x.settings, x.context, i.bytes as input,
+                     x.outcome, x.reason_code, x.fuel, x.settings, x.context,
+                     x.limits as "limits: sqlx::types::Json<Limits>", i.bytes as input,
                      o.bytes as "output?",
                      array(select b.bytes from blob_part r join blob b on b.digest = r.part
                        where r.whole = x.input order by r.position) as "parts!: Vec<Vec<u8>>"
@@ -188,6 +190,7 @@ impl Db {
                     reason_code: row.reason_code,
                     fuel: row.fuel,
                     settings: row.settings,
+                    limits: row.limits.map(|limits| limits.0),
                     context: row.context,
                     input: unpack(&row.input, &row.parts)?,
                     output: row.output.as_deref().map(|o| unpack(o, &[])).transpose()?,
@@ -227,6 +230,7 @@ fn shape(row: Row) -> Decision {
         generation: row.generation,
         settings: None,
         context: None,
+        limits: None,
         log: None,
         input: None,
         output: None,

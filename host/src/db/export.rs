@@ -47,7 +47,7 @@ const SECTIONS: &[&str] = &[
     "select jsonb_build_object('type', 'pipeline', 'name', name, 'kind', kind, 'paused', paused,
        'deleted_at', deleted_at)::text from pipeline order by id",
     "select jsonb_build_object('type', 'binding', 'pipeline', p.name, 'hook', b.hook, 'position', b.position,
-       'digest', g.digest, 'settings', b.settings, 'deleted_at', b.deleted_at)::text
+       'digest', g.digest, 'settings', b.settings, 'limits', b.limits, 'deleted_at', b.deleted_at)::text
      from binding b join pipeline p on p.id = b.pipeline_id join plugin g on g.id = b.plugin_id order by b.id",
     "select jsonb_build_object('type', 'shadow', 'pipeline', p.name, 'hook', s.hook, 'position', s.position,
        'digest', g.digest, 'settings', s.settings, 'deleted_at', s.deleted_at)::text

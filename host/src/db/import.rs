@@ -87,10 +87,10 @@ const TYPES: &[(&str, &str)] = &[
        select name, kind, paused, deleted_at
        from jsonb_to_recordset($1) x (name text, kind text, paused text, deleted_at timestamptz)
        on conflict do nothing"),
-    ("binding", "insert into binding (pipeline_id, hook, position, plugin_id, settings, deleted_at)
-       select p.id, x.hook, x.position, g.id, x.settings, x.deleted_at
+    ("binding", "insert into binding (pipeline_id, hook, position, plugin_id, settings, limits, deleted_at)
+       select p.id, x.hook, x.position, g.id, x.settings, coalesce(x.limits, '{}'), x.deleted_at
        from jsonb_to_recordset($1) x (pipeline text, hook text, position int, digest text, settings jsonb,
-         deleted_at timestamptz)
+         limits jsonb, deleted_at timestamptz)
        left join pipeline p on p.name = x.pipeline left join plugin g on g.digest = x.digest
        on conflict (pipeline_id, hook, position) do nothing"),
     // Its figures are of decisions that stay behind: it begins anew.

@@ -2,7 +2,7 @@
 
 use pointsman_api::generation::Written;
 use pointsman_api::page::Page;
-use pointsman_api::pipeline::{Binding, Hold, Pipeline};
+use pointsman_api::pipeline::{Binding, Hold, Limits, Pipeline};
 
 use super::{Batch, Db};
 use crate::error::{Kind, Refusal, Result};
@@ -16,6 +16,17 @@ pub struct Place<'a> {
     pub hook: &'a str,
     /// The place in its chain.
     pub position: i32,
+}
+
+/// What is to be bound.
+#[derive(Debug, Clone, Copy)]
+pub struct Bind<'a> {
+    /// The plugin version.
+    pub digest: &'a str,
+    /// What it is given.
+    pub settings: &'a serde_json::Value,
+    /// What one call may use; none: as it is there now.
+    pub limits: Option<Limits>,
 }
 
 impl Db {
@@ -42,7 +53,7 @@ impl Db {
         .await?;
         let bindings = sqlx::query!(
             r#"select b.pipeline_id, b.hook, b.position, g.name as plugin, g.digest, b.settings,
-                 before.digest as "previous?", b.generation
+                 b.limits as "limits: sqlx::types::Json<Limits>", before.digest as "previous?", b.generation
                from binding b join plugin g on g.id = b.plugin_id
                left join plugin before on before.id = b.previous_plugin_id
                where b.deleted_at is null order by b.hook, b.position"#
@@ -61,6 +72,7 @@ impl Db {
                         plugin: b.plugin.clone(),
                         digest: b.digest.clone(),
                         settings: b.settings.clone(),
+                        limits: b.limits.0,
                         previous: b.previous.clone(),
                         generation: b.generation,
                     })
@@ -125,8 +137,7 @@ impl Db {
             hook,
             position,
         }: Place<'_>,
-        digest: &str,
-        settings: &serde_json::Value,
+        bind: &Bind<'_>,
         expected: Option<i64>,
     ) -> Result<Written> {
         let id = lock(batch, pipeline).await?;
@@ -142,16 +153,18 @@ impl Db {
             super::kernel_write::expect(expected, actual.unwrap_or(0))?;
         }
         let created = sqlx::query_scalar!(
-            r#"insert into binding (pipeline_id, hook, position, plugin_id, settings)
-                 select $1, $2, $3, g.id, $5 from plugin g where g.digest = $4
+            r#"insert into binding as b (pipeline_id, hook, position, plugin_id, settings, limits)
+                 select $1, $2, $3, g.id, $5, coalesce($6::jsonb, '{}') from plugin g where g.digest = $4
                on conflict (pipeline_id, hook, position) do update set
-                 plugin_id = excluded.plugin_id, settings = excluded.settings, deleted_at = null
+                 plugin_id = excluded.plugin_id, settings = excluded.settings,
+                 limits = coalesce($6::jsonb, b.limits), deleted_at = null
                returning (xmax = 0) as "created!""#,
             id,
             hook,
             position,
-            digest,
-            settings,
+            bind.digest,
+            bind.settings,
+            bind.limits.map(sqlx::types::Json) as _,
         )
         .fetch_optional(batch.conn())
         .await?;
@@ -171,15 +184,16 @@ impl Db {
         })
     }
 
-    /// What a roll back of a binding would bring back: digest and settings.
+    /// What a roll back of a binding would bring back: digest, settings and limits.
     pub async fn previous_binding(
         &self,
         pipeline: &str,
         hook: &str,
         position: i32,
-    ) -> Result<(String, serde_json::Value)> {
+    ) -> Result<(String, serde_json::Value, Limits)> {
         let row = sqlx::query!(
-            r#"select g.digest as "digest?", b.previous_settings
+            r#"select g.digest as "digest?", b.previous_settings,
+                 b.previous_limits as "previous_limits: sqlx::types::Json<Limits>"
                from binding b join pipeline p on p.id = b.pipeline_id
                left join plugin g on g.id = b.previous_plugin_id
                where p.name = $1 and p.deleted_at is null and b.hook = $2 and b.position = $3
@@ -192,7 +206,10 @@ impl Db {
         .await?
         .ok_or_else(|| unbound(pipeline, hook, position))?;
         match (row.digest, row.previous_settings) {
-            (Some(digest), Some(settings)) => Ok((digest, settings)),
+            (Some(digest), Some(settings)) => {
+                let limits = row.previous_limits.map(|limits| limits.0);
+                Ok((digest, settings, limits.unwrap_or_default()))
+            }
             _ => Err(Refusal::new(
                 Kind::Conflict,
                 "nothing_before",

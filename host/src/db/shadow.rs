@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use pointsman_api::generation::Written;
 use pointsman_api::page::Page;
-use pointsman_api::pipeline::{DecisionRecord, Shadow, ShadowDifference};
+use pointsman_api::pipeline::{DecisionRecord, Limits, Shadow, ShadowDifference};
 use serde_json::Value;
 
 use super::distro::cut;
@@ -240,7 +240,8 @@ impl Db {
     ) -> Result<Vec<DecisionRecord>> {
         let rows = sqlx::query!(
             r#"select x.id, p.name as pipeline, x.hook, x.subject, x.at, g.digest, x.seed, x.engine,
-                 x.outcome, x.reason_code, x.fuel, x.context, i.bytes as input, o.bytes as "output?",
+                 x.outcome, x.reason_code, x.fuel, x.context,
+                 x.limits as "limits: sqlx::types::Json<Limits>", i.bytes as input, o.bytes as "output?",
                  array(select b.bytes from blob_part r join blob b on b.digest = r.part
                    where r.whole = x.input order by r.position) as "parts!: Vec<Vec<u8>>"
                from decision x join pipeline p on p.id = x.pipeline_id join plugin g on g.id = x.plugin_id
@@ -270,6 +271,7 @@ impl Db {
                     reason_code: row.reason_code,
                     fuel: row.fuel,
                     settings: following.settings.clone(),
+                    limits: row.limits.map(|limits| limits.0),
                     context: row.context,
                     input: unpack(&row.input, &row.parts)?,
                     output: row.output.as_deref().map(|o| unpack(o, &[])).transpose()?,

@@ -8,6 +8,7 @@ mod reuse;
 mod write;
 
 use chrono::{DateTime, Utc};
+use pointsman_api::pipeline::Limits;
 use sqlx::{Connection as _, PgConnection, QueryBuilder};
 
 use super::Db;
@@ -72,6 +73,8 @@ pub struct Bound {
     pub digest: String,
     /// What it is given.
     pub settings: serde_json::Value,
+    /// What one call may use.
+    pub limits: sqlx::types::Json<Limits>,
 }
 
 /// A journalled change that a turn looks at.
@@ -156,9 +159,10 @@ impl Db {
         };
         let bindings = sqlx::query_as!(
             Bound,
-            "select b.hook, b.position, b.plugin_id as plugin, g.name, g.digest, b.settings
+            r#"select b.hook, b.position, b.plugin_id as plugin, g.name, g.digest, b.settings,
+               b.limits as "limits: sqlx::types::Json<Limits>"
              from binding b join plugin g on g.id = b.plugin_id
-             where b.pipeline_id = $1 and b.deleted_at is null order by b.hook, b.position",
+             where b.pipeline_id = $1 and b.deleted_at is null order by b.hook, b.position"#,
             lock.pipeline,
         )
         .fetch_all(&self.read)

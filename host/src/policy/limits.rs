@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pointsman_api::pipeline::Limits;
 use wasmtime::ResourceLimiter;
 
 use super::hook::Hook;
@@ -83,6 +84,90 @@ impl CallLimits {
             Hook::Select => SELECT_FUEL,
             Hook::Triage => TRIAGE_FUEL,
             Hook::Review | Hook::Gate | Hook::Run | Hook::React => SUBJECT_FUEL,
+        })
+    }
+
+    /// The most that bindings may set where the operator says nothing else: some half a minute of a core,
+    /// and memory for any interpreter.
+    pub const CEILINGS: CallLimits = CallLimits {
+        fuel: 100_000_000_000,
+        memory_bytes: 256 * MIB,
+        answer_bytes: 64 * MIB,
+        deadline: Duration::from_secs(60),
+    };
+
+    /// The most that there can be at all.
+    pub const HIGHEST: CallLimits = CallLimits {
+        fuel: u64::MAX / 2,
+        memory_bytes: MAX_MEMORY_BYTES,
+        answer_bytes: MAX_MEMORY_BYTES,
+        deadline: Duration::from_secs(3_600),
+    };
+
+    /// These with what a binding sets, and never more than the ceilings.
+    #[must_use]
+    pub fn set(self, limits: &Limits, ceilings: &CallLimits) -> CallLimits {
+        let bytes = |mib: u32| (mib as usize).saturating_mul(MIB);
+        let deadline = limits
+            .deadline_ms
+            .map(|ms| Duration::from_millis(ms.into()));
+        CallLimits {
+            fuel: limits.fuel.unwrap_or(self.fuel).min(ceilings.fuel),
+            memory_bytes: limits
+                .memory_mib
+                .map_or(self.memory_bytes, bytes)
+                .min(ceilings.memory_bytes),
+            answer_bytes: limits
+                .answer_mib
+                .map_or(self.answer_bytes, bytes)
+                .min(ceilings.answer_bytes),
+            deadline: deadline.unwrap_or(self.deadline).min(ceilings.deadline),
+        }
+    }
+
+    /// What of these is not as the hook has it, as a binding would set it.
+    #[must_use]
+    pub fn beside(&self, hook: Hook) -> Limits {
+        let own = CallLimits::of(hook);
+        let mib = |bytes: usize| u32::try_from(bytes / MIB).unwrap_or(u32::MAX);
+        Limits {
+            fuel: (self.fuel != own.fuel).then_some(self.fuel),
+            memory_mib: (self.memory_bytes != own.memory_bytes).then(|| mib(self.memory_bytes)),
+            answer_mib: (self.answer_bytes != own.answer_bytes).then(|| mib(self.answer_bytes)),
+            deadline_ms: (self.deadline != own.deadline)
+                .then(|| u32::try_from(self.deadline.as_millis()).unwrap_or(u32::MAX)),
+        }
+    }
+
+    /// The first limit that is zero or above the ceilings: its name, what it is, and the ceiling.
+    #[must_use]
+    pub fn out_of_range(
+        limits: &Limits,
+        ceilings: &CallLimits,
+    ) -> Option<(&'static str, u64, u64)> {
+        let mib = |bytes: usize| (bytes / MIB) as u64;
+        [
+            ("fuel", limits.fuel, ceilings.fuel),
+            (
+                "memory_mib",
+                limits.memory_mib.map(u64::from),
+                mib(ceilings.memory_bytes),
+            ),
+            (
+                "answer_mib",
+                limits.answer_mib.map(u64::from),
+                mib(ceilings.answer_bytes),
+            ),
+            (
+                "deadline_ms",
+                limits.deadline_ms.map(u64::from),
+                u64::try_from(ceilings.deadline.as_millis()).unwrap_or(u64::MAX),
+            ),
+        ]
+        .into_iter()
+        .find_map(|(name, value, ceiling)| {
+            let value = value?;
+            (value == 0 || value > ceiling).then_some((name, value, ceiling))
         })
     }
 

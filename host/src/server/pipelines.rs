@@ -9,7 +9,7 @@ use super::App;
 use super::auth::{Admin, Reader};
 use super::distros::Why;
 use super::extract::{IfMatch, Json, Path, Query};
-use crate::db::pipeline::Place;
+use crate::db::pipeline::{Bind, Place};
 use crate::error::{Result, invalid};
 
 /// The last place of a chain.
@@ -77,6 +77,7 @@ pub(super) async fn put_binding(
     app.plugins
         .check_binding(&kind, &body.digest, &hook, &body.settings)
         .await?;
+    app.plugins.check_limits(&body.limits)?;
     let mut batch = app
         .db
         .begin(&actor, body.comment.as_deref(), || {
@@ -88,8 +89,11 @@ pub(super) async fn put_binding(
         .put_binding(
             &mut batch,
             place(&name, &hook, position),
-            &body.digest,
-            &body.settings,
+            &Bind {
+                digest: &body.digest,
+                settings: &body.settings,
+                limits: Some(body.limits),
+            },
             expected,
         )
         .await?;
@@ -128,11 +132,12 @@ pub(super) async fn rollback_binding(
     Json(body): Json<Because>,
 ) -> Result<Json<Written>> {
     in_chain(position)?;
-    let (digest, settings) = app.db.previous_binding(&name, &hook, position).await?;
+    let (digest, settings, limits) = app.db.previous_binding(&name, &hook, position).await?;
     let kind = app.db.pipeline(&name).await?.kind;
     app.plugins
         .check_binding(&kind, &digest, &hook, &settings)
         .await?;
+    app.plugins.check_limits(&limits)?;
     let mut batch = app
         .db
         .begin(&actor, body.comment.as_deref(), || {
@@ -144,8 +149,11 @@ pub(super) async fn rollback_binding(
         .put_binding(
             &mut batch,
             place(&name, &hook, position),
-            &digest,
-            &settings,
+            &Bind {
+                digest: &digest,
+                settings: &settings,
+                limits: Some(limits),
+            },
             expected,
         )
         .await?;

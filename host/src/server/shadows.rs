@@ -12,6 +12,7 @@ use super::auth::{Admin, Reader};
 use super::distros::Why;
 use super::extract::{Json, Path, Query, limit};
 use super::pipelines::{in_chain, place};
+use crate::db::pipeline::Bind;
 use crate::error::Result;
 
 /// Lists the candidates of a pipeline, with how often they agreed.
@@ -109,7 +110,16 @@ pub(super) async fn promote_shadow(
     }
     let mut written = app
         .db
-        .put_binding(&mut batch, place, &found.0, &found.1, None)
+        .put_binding(
+            &mut batch,
+            place,
+            &Bind {
+                digest: &found.0,
+                settings: &found.1,
+                limits: None,
+            },
+            None,
+        )
         .await?;
     written.updated += 1;
     Ok(Json(batch.commit(written).await?))

@@ -254,10 +254,11 @@ impl Worker {
                 None => Ok(None),
             };
         }
+        let limits = CallLimits::of(Q::HOOK).set(&call.bound.limits, &self.ceilings);
         let asked = std::sync::Arc::clone(question);
         let facts = Record::new(&self.db, call.distro);
         let (Decided { called, facts }, failed) =
-            tokio::task::spawn_blocking(move || ask(&plugin, &context, &*asked, facts))
+            tokio::task::spawn_blocking(move || ask(&plugin, &limits, &context, &*asked, facts))
                 .await
                 .map_err(|e| Error::Internal(e.into()))?;
         if let Some(error) = failed {
@@ -303,6 +304,7 @@ impl Worker {
             fuel: i64::try_from(called.fuel).unwrap_or(i64::MAX),
             duration_us: i64::try_from(called.duration.as_micros()).unwrap_or(i64::MAX),
             wake_at,
+            limits: Some(limits.beside(Q::HOOK)).filter(|limits| !limits.is_default()),
             log: Some(called.log.clone()).filter(|log| !log.is_empty()),
         })));
         match called.outcome {
@@ -337,11 +339,12 @@ struct Call<'a> {
 /// Asks, and answers what the policy asks back; and why that could not be answered, if so.
 fn ask<Q: Asks>(
     plugin: &Plugin,
+    limits: &CallLimits,
     context: &Context,
     question: &Q,
     mut facts: Record,
 ) -> (Decided<Q::Answer>, Option<Error>) {
-    let decided = plugin.decide(&CallLimits::of(Q::HOOK), context, question, &mut facts);
+    let decided = plugin.decide(limits, context, question, &mut facts);
     (decided, facts.failed)
 }
 

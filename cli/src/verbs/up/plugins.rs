@@ -78,6 +78,7 @@ fn install_one(
         .collect::<Vec<_>>();
     let place = place(&uploaded, plugin, &bound, &|| was_unbound(client, hook))?;
     if let Some((position, settings)) = &place.bind {
+        let there = bound.iter().find(|binding| binding.position == *position);
         let address = client.at(&[
             "pipelines",
             PIPELINE,
@@ -89,6 +90,7 @@ fn install_one(
             comment: Some(format!("Stock plugin {plugin}")),
             digest: uploaded.plugin.digest.clone(),
             settings: settings.clone(),
+            limits: there.map(|binding| binding.limits).unwrap_or_default(),
         };
         client.send::<Written>(&Method::PUT, &address, &body)?;
     }
@@ -178,6 +180,8 @@ fn was_unbound(client: &Client, hook: &str) -> Result<bool, Error> {
 
 #[cfg(test)]
 mod tests {
+    use pointsman_api::pipeline::Limits;
+
     use super::*;
     use chrono::Utc;
     use pointsman_api::plugin::Plugin;
@@ -203,6 +207,7 @@ mod tests {
             plugin: plugin.to_owned(),
             digest: digest.repeat(64),
             settings: json!({"a": 1}),
+            limits: Limits::default(),
             previous: None,
             generation: 1,
         }

@@ -148,15 +148,15 @@ async fn write_rows(conn: &mut PgConnection, pipeline: i32, rows: &[Row<'_>]) ->
         .collect();
     let mut ids = sqlx::query_scalar!(
         "insert into decision (pipeline_id, hook, position, subject, at, plugin_id, settings, seed, engine,
-           items, input, output, outcome, reason_code, reason_text, fuel, duration_us, context, wake_at, log)
+           items, input, output, outcome, reason_code, reason_text, fuel, duration_us, context, wake_at, log, limits)
          select $1, hook, position, subject, at, plugin, settings, seed, engine, items, input, output, outcome,
-           code, text, fuel, duration, context, wake_at, log
+           code, text, fuel, duration, context, wake_at, log, limits
          from unnest($2::text[], $3::int[], $4::text[], $5::timestamptz[], $6::int[], $7::jsonb[], $8::bigint[],
            $9::text[], $10::int[], $11::bytea[], $12::bytea[], $13::text[], $14::text[], $15::text[],
-           $16::bigint[], $17::bigint[], $18::jsonb[], $19::timestamptz[], $20::text[])
+           $16::bigint[], $17::bigint[], $18::jsonb[], $19::timestamptz[], $20::text[], $21::jsonb[])
            with ordinality
            u (hook, position, subject, at, plugin, settings, seed, engine, items, input, output, outcome,
-             code, text, fuel, duration, context, wake_at, log, place)
+             code, text, fuel, duration, context, wake_at, log, limits, place)
          order by place returning id",
         pipeline,
         &column(rows, |d| d.hook.to_owned()),
@@ -178,6 +178,7 @@ async fn write_rows(conn: &mut PgConnection, pipeline: i32, rows: &[Row<'_>]) ->
         &column(rows, |d| d.context.clone()) as &[Option<Value>],
         &column(rows, |d| d.wake_at) as &[Option<chrono::DateTime<chrono::Utc>>],
         &column(rows, |d| d.log.clone()) as &[Option<String>],
+        &column(rows, |d| d.limits.and_then(|l| serde_json::to_value(l).ok())) as &[Option<Value>],
     )
     .fetch_all(conn)
     .await?;

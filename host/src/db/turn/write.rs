@@ -1,6 +1,7 @@
 //! What a turn writes: decisions, what is derived from them, moves, and how far it has read.
 
 use chrono::{DateTime, Utc};
+use pointsman_api::pipeline::Limits;
 use sqlx::PgConnection;
 
 use super::super::batch::nothing;
@@ -52,6 +53,8 @@ pub struct NewDecision {
     pub duration_us: i64,
     /// When the answer asks for another look.
     pub wake_at: Option<DateTime<Utc>>,
+    /// The limits of the call, where they were not the hook's own.
+    pub limits: Option<Limits>,
     /// What the plugin printed, if anything.
     pub log: Option<String>,
 }
