@@ -9,6 +9,8 @@
 mod bindings;
 #[path = "policy/hosts.rs"]
 mod hosts;
+#[path = "policy/limits.rs"]
+mod limits;
 #[path = "policy/misbehaviour.rs"]
 mod misbehaviour;
 #[path = "policy/patterns.rs"]
