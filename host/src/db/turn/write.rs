@@ -1,6 +1,10 @@
 //! What a turn writes: decisions, what is derived from them, moves, and how far it has read.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
 use super::super::batch::nothing;
@@ -109,16 +113,8 @@ impl Db {
     /// version had changed meanwhile; its own event brings such a version back.
     pub async fn turn_end(&self, lock: &PipelineLock, end: TurnEnd) -> Result<u64> {
         let moves = !end.moves.is_empty();
-        let mut packed = Vec::with_capacity(end.decisions.len());
-        for made in &end.decisions {
-            packed.push(match made {
-                Made::New(decision) => Some((
-                    (decision.digest.clone(), compress(&decision.input)?),
-                    decision.output.as_deref().map(pack).transpose()?,
-                )),
-                Made::Before(_) => None,
-            });
-        }
+        // Before anything is locked.
+        let packed = pack(&end.decisions)?;
         let actor = Actor {
             user: format!("policy:{}", end.mover),
             address: None,
@@ -136,16 +132,7 @@ impl Db {
             (None, Some(plain)) => plain,
             (None, None) => return Ok(0),
         };
-        let mut ids = Vec::with_capacity(end.decisions.len());
-        for (made, packed) in end.decisions.iter().zip(&packed) {
-            ids.push(match (made, packed) {
-                (Made::New(decision), Some((input, output))) => {
-                    write_decision(conn, lock.pipeline, decision, input, output.as_ref()).await?
-                }
-                (Made::New(_), None) => continue,
-                (Made::Before(id), _) => *id,
-            });
-        }
+        let ids = write_decisions(conn, lock.pipeline, &end.decisions, packed).await?;
         write_ignored(conn, &end, &ids).await?;
         write_wanted(conn, &end, &ids).await?;
         let moved = write_moves(conn, &end).await?;
@@ -253,57 +240,128 @@ fn move_comment(end: &TurnEnd) -> String {
 /// zstd's own default: three times smaller for a tenth of the time of an insert.
 const ZSTD_LEVEL: i32 = 3;
 
-fn pack(json: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
-    use sha2::{Digest as _, Sha256};
-    Ok((Sha256::digest(json).to_vec(), compress(json)?))
+/// What new decisions point to.
+#[derive(Default)]
+struct Blobs {
+    /// Compressed JSON by its SHA-256: in the order of the keys, so that two turns which say the same
+    /// lock them in the same order.
+    bytes: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The answer of each new decision.
+    outputs: Vec<Option<Vec<u8>>>,
 }
 
-fn compress(json: &[u8]) -> Result<Vec<u8>> {
-    zstd::bulk::compress(json, ZSTD_LEVEL).map_err(|e| Error::Internal(e.into()))
+fn pack(decisions: &[Made]) -> Result<Blobs> {
+    let failed = |error: std::io::Error| Error::Internal(error.into());
+    let mut blobs = Blobs::default();
+    // One for all: to set it up takes as long as to compress a small question.
+    let mut zstd = zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(failed)?;
+    let mut keep = |digest: Vec<u8>, json: &[u8]| -> Result<Vec<u8>> {
+        if let Entry::Vacant(entry) = blobs.bytes.entry(digest.clone()) {
+            entry.insert(zstd.compress(json).map_err(failed)?);
+        }
+        Ok(digest)
+    };
+    for decision in new(decisions) {
+        keep(decision.digest.clone(), &decision.input)?;
+        let output = decision.output.as_deref();
+        let output = output.map(|json| keep(Sha256::digest(json).to_vec(), json));
+        blobs.outputs.push(output.transpose()?);
+    }
+    Ok(blobs)
 }
 
-async fn write_decision(
+fn new(decisions: &[Made]) -> impl Iterator<Item = &NewDecision> {
+    decisions.iter().filter_map(|made| match made {
+        Made::New(decision) => Some(&**decision),
+        Made::Before(_) => None,
+    })
+}
+
+/// Writes what is new in three statements, however much it is; gives the ids of all, in their order.
+async fn write_decisions(
     conn: &mut PgConnection,
     pipeline: i32,
-    decision: &NewDecision,
-    input: &(Vec<u8>, Vec<u8>),
-    output: Option<&(Vec<u8>, Vec<u8>)>,
-) -> Result<i64> {
-    for (digest, bytes) in [Some(input), output].into_iter().flatten() {
-        sqlx::query!(
-            "insert into blob (digest, bytes) values ($1, $2) on conflict do nothing",
-            digest,
-            bytes
-        )
-        .execute(&mut *conn)
-        .await?;
+    decisions: &[Made],
+    blobs: Blobs,
+) -> Result<Vec<i64>> {
+    let count = new(decisions).count();
+    let mut drawn = vec![];
+    if count > 0 {
+        drawn = write_new(conn, pipeline, decisions, count, blobs).await?;
     }
-    Ok(sqlx::query_scalar!(
-        "insert into decision (pipeline_id, hook, position, subject, at, plugin_id, settings, seed, engine,
-           items, input, output, outcome, reason_code, reason_text, fuel, duration_us, context, wake_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) returning id",
-        pipeline,
-        decision.hook,
-        decision.position,
-        decision.subject,
-        decision.at,
-        decision.plugin,
-        decision.settings,
-        decision.seed,
-        decision.engine,
-        decision.items,
-        input.0,
-        output.map(|o| &o.0[..]),
-        decision.outcome,
-        decision.reason_code,
-        decision.reason_text,
-        decision.fuel,
-        decision.duration_us,
-        decision.context,
-        decision.wake_at,
+    let mut drawn = drawn.into_iter();
+    Ok(decisions
+        .iter()
+        .filter_map(|made| match made {
+            Made::New(_) => drawn.next(),
+            Made::Before(id) => Some(*id),
+        })
+        .collect())
+}
+
+async fn write_new(
+    conn: &mut PgConnection,
+    pipeline: i32,
+    decisions: &[Made],
+    count: usize,
+    blobs: Blobs,
+) -> Result<Vec<i64>> {
+    // Drawn beforehand: nothing says in which order an insert gives back what it inserted.
+    let mut ids = sqlx::query_scalar!(
+        r#"select nextval(pg_get_serial_sequence('decision', 'id')) as "id!" from generate_series(1, $1::bigint)"#,
+        i64::try_from(count).unwrap_or(i64::MAX),
     )
-    .fetch_one(conn)
-    .await?)
+    .fetch_all(&mut *conn)
+    .await?;
+    ids.sort_unstable();
+    let (digests, bytes): (Vec<Vec<u8>>, Vec<Vec<u8>>) = blobs.bytes.into_iter().unzip();
+    sqlx::query!(
+        "insert into blob (digest, bytes) select * from unnest($1::bytea[], $2::bytea[]) on conflict do nothing",
+        &digests,
+        &bytes,
+    )
+    .execute(&mut *conn)
+    .await?;
+    macro_rules! column {
+        (|$decision:ident| $value:expr) => {
+            new(decisions).map(|$decision| $value).collect::<Vec<_>>()
+        };
+    }
+    sqlx::query!(
+        "insert into decision (id, pipeline_id, hook, position, subject, at, plugin_id, settings, seed, engine,
+           items, input, output, outcome, reason_code, reason_text, fuel, duration_us, context, wake_at)
+         overriding system value
+         select u.id, $2, u.hook, u.position, u.subject, u.at, u.plugin, u.settings, u.seed, u.engine,
+           u.items, u.input, u.output, u.outcome, u.code, u.text, u.fuel, u.duration, u.context, u.wake_at
+         from unnest($1::bigint[], $3::text[], $4::int[], $5::text[], $6::timestamptz[], $7::int[], $8::jsonb[],
+           $9::bigint[], $10::text[], $11::int[], $12::bytea[], $13::bytea[], $14::text[], $15::text[],
+           $16::text[], $17::bigint[], $18::bigint[], $19::jsonb[], $20::timestamptz[])
+           u (id, hook, position, subject, at, plugin, settings, seed, engine, items, input, output, outcome,
+             code, text, fuel, duration, context, wake_at)",
+        &ids,
+        pipeline,
+        &column!(|d| d.hook.to_owned()),
+        &column!(|d| d.position),
+        &column!(|d| d.subject.clone()),
+        &column!(|d| d.at),
+        &column!(|d| d.plugin),
+        &column!(|d| d.settings.clone()),
+        &column!(|d| d.seed),
+        &column!(|d| d.engine.clone()),
+        &column!(|d| d.items),
+        &column!(|d| d.digest.clone()),
+        &blobs.outputs as &[Option<Vec<u8>>],
+        &column!(|d| d.outcome.clone()),
+        &column!(|d| d.reason_code.clone()),
+        &column!(|d| d.reason_text.clone()),
+        &column!(|d| d.fuel),
+        &column!(|d| d.duration_us),
+        &column!(|d| d.context.clone()) as &[Option<serde_json::Value>],
+        &column!(|d| d.wake_at) as &[Option<DateTime<Utc>>],
+    )
+    .execute(conn)
+    .await?;
+    Ok(ids)
 }
 
 async fn write_ignored(conn: &mut PgConnection, end: &TurnEnd, ids: &[i64]) -> Result<()> {
@@ -328,7 +386,8 @@ async fn write_ignored(conn: &mut PgConnection, end: &TurnEnd, ids: &[i64]) -> R
         .map(|i| ids.get(i.decision).copied().unwrap_or_default())
         .collect();
     sqlx::query!(
-        "insert into kernel_ignored (kernel_version_id, distro_id, version, scope, ignore_id, reason_code,
+        // What stays as it is is not written: a sweep looks at everything.
+        "insert into kernel_ignored as w (kernel_version_id, distro_id, version, scope, ignore_id, reason_code,
            reason_text, decision_id)
          select k.id, k.distro_id, k.version, u.s, u.r, u.c, u.t, u.d
          from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[])
@@ -336,7 +395,9 @@ async fn write_ignored(conn: &mut PgConnection, end: &TurnEnd, ids: &[i64]) -> R
          order by k.id
          on conflict (kernel_version_id) do update set
            scope = excluded.scope, ignore_id = excluded.ignore_id, reason_code = excluded.reason_code,
-           reason_text = excluded.reason_text, decision_id = excluded.decision_id",
+           reason_text = excluded.reason_text, decision_id = excluded.decision_id
+         where (w.scope, w.ignore_id, w.reason_code, w.reason_text, w.decision_id) is distinct from
+           (excluded.scope, excluded.ignore_id, excluded.reason_code, excluded.reason_text, excluded.decision_id)",
         &kernels,
         &column(|i| i.scope.clone()),
         &rules as &[Option<i64>],
@@ -388,7 +449,9 @@ async fn write_wanted(conn: &mut PgConnection, end: &TurnEnd, ids: &[i64]) -> Re
          on conflict (kernel_version_id, release) do update set
            purpose = excluded.purpose, priority = excluded.priority, reason_code = excluded.reason_code,
            reason_text = excluded.reason_text, decision_id = excluded.decision_id,
-           since = case when w.purpose = excluded.purpose then w.since else now() end",
+           since = case when w.purpose = excluded.purpose then w.since else now() end
+         where (w.purpose, w.priority, w.reason_code, w.reason_text, w.decision_id) is distinct from
+           (excluded.purpose, excluded.priority, excluded.reason_code, excluded.reason_text, excluded.decision_id)",
         &kernels,
         &text(|k| k.1.purpose.clone()),
         &priorities,
