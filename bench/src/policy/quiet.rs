@@ -19,8 +19,8 @@ const TURNS: i64 = 100;
 const DISTROS: u64 = 10;
 /// How long a forced turn may be waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long PostgreSQL may take to tell of what its connections did.
-const TOLD_LATE: Duration = Duration::from_secs(2);
+/// How long PostgreSQL may take to tell of what its connections did: an idle one reports after ten seconds.
+const TOLD_LATE: Duration = Duration::from_secs(12);
 
 pub(super) async fn run(lab: &Lab, amount: &Amount) -> anyhow::Result<()> {
     let mut site = Site::new(lab, "quiet", DISTROS, amount.quiet as u64 / DISTROS, 100).await?;
@@ -110,7 +110,6 @@ struct Seen {
 
 impl Seen {
     async fn now(connection: &mut PgConnection, client: &mut Client) -> anyhow::Result<Self> {
-        // Connections that do nothing tell what they did after a while.
         tokio::time::sleep(TOLD_LATE).await;
         fill::run(connection, "select pg_stat_clear_snapshot()").await?;
         let rows = sqlx::query_as(

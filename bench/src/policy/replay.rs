@@ -2,7 +2,8 @@
 //!
 //! The records are a server's: the stock plugins' decisions about 1,000 versions each. A replay reads the
 //! record's line of JSON, asks, and compares with what is on record, as `pointsman decision replay` does;
-//! the floor has its questions ready and only calls.
+//! the floor has its questions ready and only calls, with the limits and the fuel that a decision has. A
+//! loop of wasmtime without those is told beside it.
 
 use std::time::Instant;
 
@@ -91,10 +92,10 @@ pub(super) async fn run(lab: &Lab, amount: &Amount) -> anyhow::Result<()> {
                 .map(|(ours, floor)| floor / ours)
                 .collect()
         };
-        let (ratios, to_typed) = (over(&bare), over(&typed));
+        let (to_bare, ratios) = (over(&bare), over(&typed));
         let each = |took: &[f64]| median(took.to_vec()) / (REPEATS * lines.len()) as f64;
         note(format!(
-            "replay: {hook}, {} decisions of {} versions each, {} bytes a record; medians of {} rounds, a decision: replay {:.3} ms, bare call {:.3} ms, the host's call of a typed question {:.3} ms; ratios {}; to the host's call {:.2}",
+            "replay: {hook}, {} decisions of {} versions each, {} bytes a record; medians of {} rounds, a decision: replay {:.3} ms, bare call {:.3} ms, the host's call with the question ready {:.3} ms; ratios to the host's call {}; to the bare call {:.2}",
             lines.len(),
             first.input["versions"]
                 .as_array()
@@ -106,7 +107,7 @@ pub(super) async fn run(lab: &Lab, amount: &Amount) -> anyhow::Result<()> {
             each(&bare),
             each(&typed),
             list(&ratios),
-            median(to_typed),
+            median(to_bare),
         ));
         all.push((hook, median(ratios)));
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::PgConnection;
 use tokio::task::{JoinSet, LocalSet};
@@ -82,7 +83,7 @@ async fn swaps(mut site: Site, digests: &[String; 2], amount: &Amount) -> anyhow
     .fetch_all(&mut connection)
     .await?;
     let began = Instant::now();
-    let (mut bound, mut answered, mut sent) = (vec![], vec![], vec![]);
+    let (mut bound, mut asks, mut commits) = (vec![], vec![], vec![]);
     let mut swapped = 0;
     // The calls are spread over the swaps, and the swaps over the calls.
     let calls_each = amount.api_calls / amount.swaps as u64;
@@ -93,15 +94,14 @@ async fn swaps(mut site: Site, digests: &[String; 2], amount: &Amount) -> anyhow
         let newest: i64 = sqlx::query_scalar("select coalesce(max(id), 0) from decision")
             .fetch_one(&mut connection)
             .await?;
-        let asked = Instant::now();
+        let (asked, asked_at) = (Instant::now(), Utc::now());
         let ok = site.bind("ignore", 0, &digests[n % 2]).await.is_ok();
-        let replied = Instant::now();
+        bound.push(ms(asked.elapsed()));
         tally.count(ok);
         swapped += usize::from(ok);
-        in_force(&mut connection, newest, plugins[n % 2]).await?;
-        bound.push(ms(replied - asked));
-        answered.push(ms(replied.elapsed()));
-        sent.push(ms(asked.elapsed()));
+        let turn = in_force(&mut connection, newest, plugins[n % 2]).await?;
+        commits.push(ms(asked.elapsed()));
+        asks.push(ms((turn - asked_at).to_std().unwrap_or_default()));
         while tally.calls.get() < n as u64 * calls_each {
             tokio::time::sleep(LOOK_EVERY).await;
             ensure!(!load.is_empty(), "the load ended");
@@ -128,10 +128,10 @@ async fn swaps(mut site: Site, digests: &[String; 2], amount: &Amount) -> anyhow
         calls as f64 / took.as_secs_f64(),
     ));
     note(format!(
-        "swap: from the request to its reply {}; from the reply until a decision of the new version is committed {}; from the request {}",
+        "swap: from the request to its reply {}; until a turn asks the new version {}; until its decisions about {DISTROS} distros are committed {}",
         spread(&bound),
-        spread(&answered),
-        spread(&sent)
+        spread(&asks),
+        spread(&commits)
     ));
     ratio(
         "swap-calls",
@@ -146,26 +146,29 @@ async fn swaps(mut site: Site, digests: &[String; 2], amount: &Amount) -> anyhow
     ratio("swap-two-versions", mixed as f64, Target::AtMost(0.0));
     ratio(
         "swap-in-force-ms",
-        median(sent.clone()),
+        median(asks.clone()),
         Target::AtMost(50.0),
     );
-    ratio("swap-in-force-p99-ms", nth(&sent, 99), Target::AtMost(50.0));
+    ratio("swap-in-force-p99-ms", nth(&asks, 99), Target::AtMost(50.0));
     site.host.stop().await
 }
 
-/// Waits for a decision of this version behind `newest`.
-async fn in_force(connection: &mut PgConnection, newest: i64, plugin: i32) -> anyhow::Result<()> {
+/// Waits for a decision of this version behind `newest`; gives the time at which its turn asked.
+async fn in_force(
+    connection: &mut PgConnection,
+    newest: i64,
+    plugin: i32,
+) -> anyhow::Result<DateTime<Utc>> {
     let began = Instant::now();
     loop {
-        let there: bool = sqlx::query_scalar(
-            "select exists (select from decision where id > $1 and plugin_id = $2)",
-        )
-        .bind(newest)
-        .bind(plugin)
-        .fetch_one(&mut *connection)
-        .await?;
-        if there {
-            return Ok(());
+        let turn: Option<DateTime<Utc>> =
+            sqlx::query_scalar("select min(at) from decision where id > $1 and plugin_id = $2")
+                .bind(newest)
+                .bind(plugin)
+                .fetch_one(&mut *connection)
+                .await?;
+        if let Some(turn) = turn {
+            return Ok(turn);
         }
         ensure!(began.elapsed() < PATIENCE, "a swap is not in force");
         tokio::time::sleep(LOOK_EVERY).await;

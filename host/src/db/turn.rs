@@ -1,6 +1,7 @@
 //! What a turn begins with: its pipeline, its lock, its bindings, and what changed. See `crate::turn`
 //! for what it does with them; `facts` is what the questions are made of, `write` what comes out.
 
+mod decisions;
 mod facts;
 mod retire;
 mod reuse;

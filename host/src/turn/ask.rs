@@ -1,6 +1,7 @@
 //! Asking the hooks about what a turn looks at, and recording what they say.
 
 use std::collections::{BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -255,8 +256,11 @@ impl Worker {
         }
         let facts = Record::new(&self.db, call.distro);
         // On the turn's own thread: to hand a small call over to another takes longer than the call.
+        let asked = AssertUnwindSafe(|| ask(plugin, &context, question, facts));
+        // A fault of the host's within a call is an error of this turn, and not the end of all turns.
         let (Decided { called, facts }, failed) =
-            tokio::task::block_in_place(|| ask(plugin, &context, question, facts));
+            tokio::task::block_in_place(|| catch_unwind(asked))
+                .map_err(|_| Error::Internal(anyhow::anyhow!("the call of a plugin panicked")))?;
         if let Some(error) = failed {
             return Err(error.into());
         }
