@@ -113,7 +113,7 @@ pub(crate) fn wasm(name: &str) -> anyhow::Result<Vec<u8>> {
 
 /// A hundred patterns as people write them: series, flavours, single builds, some anchored and some not;
 /// most match nothing of a given distro.
-fn patterns() -> Vec<(&'static str, String)> {
+pub(crate) fn patterns() -> Vec<(&'static str, String)> {
     let mut patterns = vec![];
     for n in 0..20 {
         patterns.push(("like", format!("6.{n}.%")));

@@ -22,7 +22,7 @@ use crate::used;
 /// How long a host may take to start.
 const START: Duration = Duration::from_secs(60);
 /// How often it is looked for meanwhile.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// The cluster.
 pub(crate) struct Lab {

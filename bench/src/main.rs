@@ -1,5 +1,5 @@
-//! `cargo xtask bench record`: what the record costs, each figure against a floor that is measured in
-//! the same run at the same concurrency.
+//! `cargo xtask bench record`: what the record costs, and `cargo xtask bench policy`: what policies cost;
+//! each figure against a floor that is measured in the same run at the same concurrency.
 //!
 //! A figure is one line on stdout, `ratio NAME VALUE target >=0.6`; the raw numbers stand before it as
 //! comments (`# ...`). Progress goes to stderr. The process ends with success whether or not a target
@@ -17,6 +17,7 @@ mod ignore;
 mod lab;
 mod latency;
 mod load;
+mod policy;
 mod reads;
 mod report;
 mod scale;
@@ -46,6 +47,8 @@ struct Cli {
 enum What {
     /// The record: reads, batches, latency at scale, the ignore policy
     Record(Record),
+    /// Policies: calls, decisions kept, replay, swaps, quiet turns, start-up
+    Policy(policy::Args),
     /// A host as a process of its own, which is what the others measure
     #[command(name = "__serve", hide = true)]
     Serve {
@@ -88,6 +91,7 @@ enum Part {
 fn main() -> ExitCode {
     let done = match Cli::parse().what {
         What::Record(args) => record(&args),
+        What::Policy(args) => policy::run(&args),
         What::Serve {
             data_dir,
             database_url,

@@ -147,11 +147,14 @@ impl Plugins {
             .field("settings")
             .into());
         }
-        let plugin = self
-            .runtime
-            .load(self.db.plugin_wasm(digest).await?)
-            .await
-            .map_err(|rejection| rejected(&rejection))?;
+        let plugin = match self.runtime.loaded(digest) {
+            Some(plugin) => plugin,
+            None => self
+                .runtime
+                .load(self.db.plugin_wasm(digest).await?)
+                .await
+                .map_err(|rejection| rejected(&rejection))?,
+        };
         if !plugin.has_settings() {
             return match settings.as_object().is_some_and(serde_json::Map::is_empty) {
                 true => Ok(()),

@@ -22,10 +22,10 @@ mod tests;
 mod wasi;
 pub mod wit;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -58,6 +58,10 @@ pub const DEFAULT_CALLS_AT_ONCE: u32 = 64;
 /// Compilations at once. They take seconds of a core each, and calls and requests go first.
 const COMPILATIONS_AT_ONCE: usize = 1;
 
+/// Plugins that stay loaded though nobody uses them: the last that were loaded, so that a binding that is
+/// swapped back, or checked and then swapped in, is in force at once. A Rust plugin has some megabytes.
+const KEPT_LOADED: usize = 8;
+
 /// How a [`Runtime`] is set up.
 #[derive(Debug, Clone)]
 pub struct RuntimeConfig {
@@ -82,6 +86,8 @@ struct Inner {
     compilations: Semaphore,
     cache: Option<Cache>,
     plugins: Mutex<HashMap<String, Slot>>,
+    /// The newest last.
+    kept: Mutex<VecDeque<Plugin>>,
 }
 
 /// One digest: who loads it holds the lock, so it is compiled once however many ask.
@@ -109,6 +115,7 @@ impl Runtime {
             compilations: Semaphore::new(COMPILATIONS_AT_ONCE),
             cache,
             plugins: Mutex::default(),
+            kept: Mutex::default(),
         })))
     }
 
@@ -116,6 +123,13 @@ impl Runtime {
     /// where it is the same.
     pub fn engine_fingerprint(&self) -> &str {
         &self.0.fingerprint
+    }
+
+    /// The plugin of this digest, if it is loaded: its wasm need not be looked at again.
+    pub fn loaded(&self, digest: &str) -> Option<Plugin> {
+        let plugins = lock(&self.0.plugins);
+        let loaded = plugins.get(digest)?.try_lock().ok()?.upgrade()?;
+        Some(Plugin(loaded))
     }
 
     /// Loads a component: from memory if it is loaded, from the cache if it was compiled before, and
@@ -138,6 +152,11 @@ impl Runtime {
         }
         let plugin = self.load_new(wasm, digest).await?;
         *loaded = Arc::downgrade(&plugin.0);
+        let mut kept = lock(&self.0.kept);
+        kept.push_back(plugin.clone());
+        while kept.len() > KEPT_LOADED {
+            kept.pop_front();
+        }
         Ok(plugin)
     }
 
@@ -163,11 +182,7 @@ impl Runtime {
 
     /// The slot of a digest. Slots of plugins that nobody holds are dropped on the way.
     fn slot(&self, digest: &str) -> Slot {
-        let mut plugins = self
-            .0
-            .plugins
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut plugins = lock(&self.0.plugins);
         plugins.retain(|_, slot| {
             Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|held| held.strong_count() > 0)
         });
@@ -188,6 +203,11 @@ impl Runtime {
                 })
             })
     }
+}
+
+/// What is locked is never left half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Inner {

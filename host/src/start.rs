@@ -107,7 +107,7 @@ pub async fn start(
         config.ceilings,
     );
     let shadows = Shadows::new(db.clone(), runtime.clone(), stop.clone());
-    let mut tasks = vec![tokio::spawn(worker.run()), tokio::spawn(shadows.run())];
+    let mut tasks = vec![worker.start(DRAIN), tokio::spawn(shadows.run())];
     tasks.push(tokio::spawn(refresh_tokens(
         tokens.clone(),
         db.clone(),

@@ -17,7 +17,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::db::Db;
@@ -88,8 +90,26 @@ impl Worker {
         }
     }
 
+    /// Works until told to stop, on a thread of its own: a turn's calls of plugins are made right there,
+    /// one after the other. What is still on its way `drain` after the end was asked for is let go.
+    pub fn start(self, drain: Duration) -> JoinHandle<()> {
+        let (runtime, stop) = (Handle::current(), self.stop.clone());
+        tokio::task::spawn_blocking(move || {
+            let late = async {
+                stop.cancelled().await;
+                tokio::time::sleep(drain).await;
+            };
+            runtime.block_on(async {
+                tokio::select! {
+                    () = self.run() => {}
+                    () = late => {}
+                }
+            });
+        })
+    }
+
     /// Works until told to stop. A failure costs time and nothing else.
-    pub async fn run(mut self) {
+    async fn run(mut self) {
         let mut lock: Option<PipelineLock> = None;
         while !self.stop.is_cancelled() {
             let until = match self.step(&mut lock).await {
@@ -221,6 +241,10 @@ impl Worker {
             .retain(|digest, _| start.bindings.iter().any(|b| b.digest == *digest));
         for bound in &start.bindings {
             if self.loaded.contains_key(&bound.digest) {
+                continue;
+            }
+            if let Some(plugin) = self.runtime.loaded(&bound.digest) {
+                self.loaded.insert(bound.digest.clone(), plugin);
                 continue;
             }
             let wasm = self.db.plugin_wasm(&bound.digest).await?;

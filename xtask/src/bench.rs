@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::ensure;
 
 use crate::packages::{self, C_COMPILER, POSTGRES};
+use crate::plugins::{self, BENCH_GUESTS};
 use crate::{process, stock_plugins};
 
 #[derive(clap::Args)]
@@ -23,12 +24,14 @@ pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<()> {
     );
     packages::ensure(&[C_COMPILER, POSTGRES])?;
     let plugins = stock_plugins(root)?;
+    plugins::build_all(root, BENCH_GUESTS, &mut |line| eprintln!("bench: {line}"))?;
     eprintln!("bench: building in release");
     process::run(
         process::cargo(root)
             .args(["run", "--release", "--package", "pointsman-bench", "--"])
             .arg(&args.name)
             .args(&args.rest)
-            .env("POINTSMAN_PLUGIN_DIR", plugins),
+            .env("POINTSMAN_PLUGIN_DIR", plugins)
+            .env("POINTSMAN_BENCH_GUESTS", root.join("target/bench-guests")),
     )
 }

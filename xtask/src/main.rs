@@ -93,5 +93,7 @@ fn stock_plugins(root: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn build_plugins(root: &Path) -> anyhow::Result<Vec<plugins::BuiltPlugin>> {
-    plugins::build_all(root, &mut |line| eprintln!("plugins: {line}"))
+    plugins::build_all(root, plugins::STOCK, &mut |line| {
+        eprintln!("plugins: {line}")
+    })
 }

@@ -1,4 +1,5 @@
-//! Builds the stock plugins: each crate in `plugins/` to a WebAssembly component in `target/plugins/`.
+//! Builds the stock plugins, each crate in `plugins/`, to WebAssembly components in `target/plugins/`; and
+//! the guests of the benchmarks in the same way.
 //!
 //! The same source and compiler give the same bytes wherever the checkout lies, so that a plugin keeps
 //! its digest and the server has nothing to swap. Function names are kept, for the backtrace of a trap.
@@ -20,6 +21,31 @@ const PROFILE: &str = "plugin";
 
 /// Apart from the host's own, so that the two builds do not wait for each other's lock.
 const BUILD_DIR: &str = "target/plugins-build";
+
+/// Crates that become components.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Crates {
+    /// The folder that they are in.
+    folder: &'static str,
+    /// Where the components go.
+    out: &'static str,
+    /// Whether each is a plugin that a host would take.
+    are_plugins: bool,
+}
+
+/// The stock plugins.
+pub(crate) const STOCK: Crates = Crates {
+    folder: "plugins",
+    out: "target/plugins",
+    are_plugins: true,
+};
+
+/// What the benchmarks call, apart from the stock plugins: `pointsman up` takes all that is there.
+pub(crate) const BENCH_GUESTS: Crates = Crates {
+    folder: "bench/guests",
+    out: "target/bench-guests",
+    are_plugins: false,
+};
 
 /// A plugin that is ready to be uploaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,36 +70,37 @@ pub(crate) struct BuiltPlugin {
 /// take.
 pub(crate) fn build_all(
     root: &Path,
+    crates: Crates,
     progress: &mut dyn FnMut(&str),
 ) -> anyhow::Result<Vec<BuiltPlugin>> {
     let toolchain = WasmToolchain::find(progress)?;
-    let workspace = Workspace::read(root, &toolchain)?;
+    let workspace = Workspace::read(root, crates, &toolchain)?;
     progress(&format!(
         "building {} plugins with {}",
         workspace.plugins.len(),
         toolchain.name
     ));
     compile(root, &toolchain, &workspace, progress)?;
-    let out_dir = root.join("target/plugins");
+    let out_dir = root.join(crates.out);
     std::fs::create_dir_all(&out_dir)
         .with_context(|| format!("cannot make {}", out_dir.display()))?;
     workspace
         .plugins
         .iter()
-        .map(|name| componentise(root, &out_dir, name))
+        .map(|name| componentise(root, &out_dir, name, crates.are_plugins))
         .collect()
 }
 
 /// What cargo knows of the workspace.
 struct Workspace {
-    /// Names of the packages in `plugins/`, sorted.
+    /// Names of the packages in the folder, sorted.
     plugins: Vec<String>,
     /// Folders that hold the sources of registries, with the hash of the registry's address as name.
     registries: BTreeSet<PathBuf>,
 }
 
 impl Workspace {
-    fn read(root: &Path, toolchain: &WasmToolchain) -> anyhow::Result<Self> {
+    fn read(root: &Path, crates: Crates, toolchain: &WasmToolchain) -> anyhow::Result<Self> {
         let args = [
             "metadata",
             "--locked",
@@ -95,7 +122,7 @@ impl Workspace {
             let Some(folder) = manifest.parent().and_then(Path::parent) else {
                 continue;
             };
-            if folder == root.join("plugins") {
+            if folder == root.join(crates.folder) {
                 workspace
                     .plugins
                     .push(package["name"].as_str().unwrap_or_default().to_owned());
@@ -107,7 +134,10 @@ impl Workspace {
             }
         }
         if workspace.plugins.is_empty() {
-            bail!("there are no crates in {}", root.join("plugins").display());
+            bail!(
+                "there are no crates in {}",
+                root.join(crates.folder).display()
+            );
         }
         workspace.plugins.sort_unstable();
         Ok(workspace)
@@ -162,7 +192,12 @@ fn rustflags(root: &Path, workspace: &Workspace) -> OsString {
 
 /// Makes a component of what the compiler made. That takes milliseconds, so it is always done, and
 /// written only if it is new: who watches the file sees a change only when there is one.
-fn componentise(root: &Path, out_dir: &Path, name: &str) -> anyhow::Result<BuiltPlugin> {
+fn componentise(
+    root: &Path,
+    out_dir: &Path,
+    name: &str,
+    is_plugin: bool,
+) -> anyhow::Result<BuiltPlugin> {
     let module = root
         .join(BUILD_DIR)
         .join(TARGET)
@@ -172,8 +207,11 @@ fn componentise(root: &Path, out_dir: &Path, name: &str) -> anyhow::Result<Built
         std::fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
     let component =
         encode(&module).with_context(|| format!("plugin {name} cannot become a component"))?;
-    let exports = exports(&component)
-        .with_context(|| format!("plugin {name} would be refused by the host"))?;
+    let exports = match is_plugin {
+        true => exports(&component)
+            .with_context(|| format!("plugin {name} would be refused by the host"))?,
+        false => Vec::new(),
+    };
     let path = out_dir.join(format!("{name}.wasm"));
     if std::fs::read(&path).ok().as_ref() != Some(&component) {
         // Beside it and renamed, so that nobody reads half of it.

@@ -1,6 +1,7 @@
 //! Asking the hooks about what a turn looks at, and recording what they say.
 
 use std::collections::{BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -96,7 +97,7 @@ impl Worker {
         end: &mut TurnEnd,
     ) -> Result<(), Stopped> {
         let rules = self.db.rules(versions[0].distro, at).await?;
-        let question = std::sync::Arc::new(question::ignore(distro, &rules, versions));
+        let question = question::ignore(distro, &rules, versions);
         let mut answers = vec![];
         for bound in start.bindings.iter().filter(|b| b.hook == "ignore") {
             let call = Call {
@@ -171,8 +172,7 @@ impl Worker {
             let distro = self.distro(distros, group[0].distro).await?;
             let settled = self.db.settled(group[0].distro, SETTLED).await?;
             for chunk in group.chunks(ADVANCE_CHUNK) {
-                let question =
-                    std::sync::Arc::new(question::advance(&distro, &stages, chunk, &settled));
+                let question = question::advance(&distro, &stages, chunk, &settled);
                 // The first binding that does not abstain answers.
                 for bound in start.bindings.iter().filter(|b| b.hook == "advance") {
                     let call = Call {
@@ -209,14 +209,14 @@ impl Worker {
         &self,
         call: &Call<'_>,
         hook: &'static str,
-        question: &std::sync::Arc<Q>,
+        question: &Q,
         end: &mut TurnEnd,
     ) -> Result<Option<Q::Answer>, Stopped>
     where
-        Q: Asks + Serialize + Send + Sync + 'static,
-        Q::Answer: Serialize + DeserializeOwned + HasBasis + Send + 'static,
+        Q: Asks + Serialize,
+        Q::Answer: Serialize + DeserializeOwned + HasBasis,
     {
-        let Some(plugin) = self.loaded.get(&call.bound.digest).cloned() else {
+        let Some(plugin) = self.loaded.get(&call.bound.digest) else {
             return Err(Error::Internal(anyhow::anyhow!(
                 "plugin {} is not loaded",
                 call.bound.digest
@@ -233,7 +233,7 @@ impl Worker {
             attrs: vec![],
         };
         let seed = context.seed.cast_signed();
-        let input = json(&**question)?;
+        let input = json(question)?;
         let digest = Sha256::digest(&input).to_vec();
         let same = Same {
             pipeline: call.id,
@@ -255,12 +255,13 @@ impl Worker {
             };
         }
         let limits = CallLimits::of(Q::HOOK).set(&call.bound.limits, &self.ceilings);
-        let asked = std::sync::Arc::clone(question);
         let facts = Record::new(&self.db, call.distro);
+        // On the turn's own thread: to hand a small call over to another takes longer than the call.
+        let asked = AssertUnwindSafe(|| ask(plugin, &limits, &context, question, facts));
+        // A fault of the host's within a call is an error of this turn, and not the end of all turns.
         let (Decided { called, facts }, failed) =
-            tokio::task::spawn_blocking(move || ask(&plugin, &limits, &context, &*asked, facts))
-                .await
-                .map_err(|e| Error::Internal(e.into()))?;
+            tokio::task::block_in_place(|| catch_unwind(asked))
+                .map_err(|_| Error::Internal(anyhow::anyhow!("the call of a plugin panicked")))?;
         if let Some(error) = failed {
             return Err(error.into());
         }

@@ -77,7 +77,7 @@ impl Record {
 
 impl Facts for Record {
     fn find(&mut self, query: &Query) -> Found {
-        // On a thread for blocking work, which may wait.
+        // Within a call, where the turn's thread may wait.
         self.runtime.clone().block_on(self.look(query))
     }
 }

@@ -268,7 +268,8 @@ async fn write_ignored(conn: &mut PgConnection, end: &TurnEnd, ids: &[i64]) -> R
         .map(|i| ids.get(i.decision).copied().unwrap_or_default())
         .collect();
     sqlx::query!(
-        "insert into kernel_ignored (kernel_version_id, distro_id, version, scope, ignore_id, reason_code,
+        // What stays as it is is not written: a sweep looks at everything.
+        "insert into kernel_ignored as w (kernel_version_id, distro_id, version, scope, ignore_id, reason_code,
            reason_text, decision_id)
          select k.id, k.distro_id, k.version, u.s, u.r, u.c, u.t, u.d
          from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[])
@@ -276,7 +277,9 @@ async fn write_ignored(conn: &mut PgConnection, end: &TurnEnd, ids: &[i64]) -> R
          order by k.id
          on conflict (kernel_version_id) do update set
            scope = excluded.scope, ignore_id = excluded.ignore_id, reason_code = excluded.reason_code,
-           reason_text = excluded.reason_text, decision_id = excluded.decision_id",
+           reason_text = excluded.reason_text, decision_id = excluded.decision_id
+         where (w.scope, w.ignore_id, w.reason_code, w.reason_text, w.decision_id) is distinct from
+           (excluded.scope, excluded.ignore_id, excluded.reason_code, excluded.reason_text, excluded.decision_id)",
         &kernels,
         &column(|i| i.scope.clone()),
         &rules as &[Option<i64>],
@@ -328,7 +331,9 @@ async fn write_wanted(conn: &mut PgConnection, end: &TurnEnd, ids: &[i64]) -> Re
          on conflict (kernel_version_id, release) do update set
            purpose = excluded.purpose, priority = excluded.priority, reason_code = excluded.reason_code,
            reason_text = excluded.reason_text, decision_id = excluded.decision_id,
-           since = case when w.purpose = excluded.purpose then w.since else now() end",
+           since = case when w.purpose = excluded.purpose then w.since else now() end
+         where (w.purpose, w.priority, w.reason_code, w.reason_text, w.decision_id) is distinct from
+           (excluded.purpose, excluded.priority, excluded.reason_code, excluded.reason_text, excluded.decision_id)",
         &kernels,
         &text(|k| k.1.purpose.clone()),
         &priorities,
