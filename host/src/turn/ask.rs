@@ -8,16 +8,20 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use super::facts::Record;
+use super::notes::Notes;
 use super::question::{self, Distro};
 use super::{Causes, Stopped, Worker};
-use crate::db::turn::{Bound, Made, NewDecision, NewHold, Same, TurnEnd, TurnStart};
+use crate::db::turn::{Bound, Made, NewDecision, NewHold, NewSweep, Remembered, Same, TurnEnd, TurnStart};
 use crate::error::Error;
 use crate::plan::{self, Refused, Wish};
-use crate::policy::wit::types::{Basis, Context, Stop};
+use crate::policy::wit::advance::Step;
+use crate::policy::wit::types::{Attrs, Basis, Context, Stop};
 use crate::policy::{Asks, CallLimits, Decided, Outcome, Plugin};
 
-/// Versions in one `advance` question.
-const ADVANCE_CHUNK: usize = 2_000;
+/// Versions in one `ignore` question, as the contract says.
+const IGNORE_CHUNK: usize = 10_000;
+/// Versions in one `advance` question, as the contract says.
+const ADVANCE_CHUNK: usize = 1_000;
 /// Names of settled versions in a question: enough to count "the newest of a series".
 const SETTLED: i64 = 10_000;
 
@@ -31,6 +35,10 @@ impl Worker {
         end: &mut TurnEnd,
     ) -> Result<(), Stopped> {
         self.load(start).await?;
+        let mut notes = Notes::default();
+        if start.notes {
+            notes.add(self.db.notes_of(start.pipeline).await?);
+        }
         let mut distros = HashMap::new();
         let mut advance = ids.advance.clone();
         let mut scopes: HashMap<i64, Option<String>> = HashMap::new();
@@ -54,7 +62,10 @@ impl Worker {
             }));
             for group in versions.chunk_by(|a, b| a.distro == b.distro) {
                 let distro = self.distro(&mut distros, group[0].distro).await?;
-                self.ask_ignore(start, &distro, group, at, end).await?;
+                for chunk in group.chunks(IGNORE_CHUNK) {
+                    self.ask_ignore(start, &distro, chunk, at, &mut notes, end)
+                        .await?;
+                }
             }
             for ignored in &end.ignored {
                 scopes.insert(ignored.id, Some(ignored.scope.clone()));
@@ -65,8 +76,10 @@ impl Worker {
             // Whoever is ignored, or no longer, has something to hear from `advance`.
             advance.extend(scopes.keys());
         }
-        self.ask_advance(start, &advance, &scopes, &mut distros, at, end)
-            .await
+        self.ask_advance(start, &advance, &scopes, &mut distros, at, &mut notes, end)
+            .await?;
+        end.notes = notes.into_changes();
+        Ok(())
     }
 
     async fn distro(
@@ -93,6 +106,7 @@ impl Worker {
         distro: &Distro,
         versions: &[plan::Version],
         at: DateTime<Utc>,
+        notes: &mut Notes,
         end: &mut TurnEnd,
     ) -> Result<(), Stopped> {
         let rules = self.db.rules(versions[0].distro, at).await?;
@@ -106,16 +120,37 @@ impl Worker {
                 subject: &distro.name,
                 distro: versions[0].distro,
                 items: versions.len(),
+                notes: notes.of(Remembered::pipeline("ignore", bound.position)),
                 at,
             };
             if let Some(answer) = self.call(&call, "ignore", &question, end).await? {
-                answers.push((end.decisions.len() - 1, answer));
+                let decision = end.decisions.len() - 1;
+                let about = Remembered::pipeline("ignore", bound.position);
+                if notes
+                    .take(about, &answer.basis.notes, decision)
+                    .map_err(|refused| hold("ignore", &refused, end))?
+                {
+                    end.mover = called(bound);
+                }
+                answers.push((decision, answer));
             }
         }
         let plan = plan::ignore(versions, &rules, &answers)
             .map_err(|refused| hold("ignore", &refused, end))?;
         end.ignored.extend(plan.ignored);
         end.kept.extend(plan.kept);
+        let id = versions[0].distro;
+        if plan.tags != *tags(start, end, id) {
+            end.tags.insert(id, plan.tags);
+            let sweep = NewSweep {
+                hook: "advance",
+                distro: Some(id),
+                ignore: None,
+            };
+            if !end.sweeps.contains(&sweep) {
+                end.sweeps.push(sweep);
+            }
+        }
         let all = answers.iter().any(|(_, answer)| {
             answer
                 .basis
@@ -144,6 +179,7 @@ impl Worker {
         scopes: &HashMap<i64, Option<String>>,
         distros: &mut HashMap<i32, std::sync::Arc<Distro>>,
         at: DateTime<Utc>,
+        notes: &mut Notes,
         end: &mut TurnEnd,
     ) -> Result<(), Stopped> {
         if ids.is_empty() || !start.bindings.iter().any(|b| b.hook == "advance") {
@@ -167,14 +203,21 @@ impl Worker {
                 kernel.ignored.clone_from(scope);
             }
         }
+        if start.notes {
+            let ids: Vec<i64> = kernels.iter().map(|k| k.id).collect();
+            notes.add(self.db.notes_of_kernels(start.pipeline, &ids).await?);
+        }
         for group in kernels.chunk_by(|a, b| a.distro == b.distro) {
             let distro = self.distro(distros, group[0].distro).await?;
             let settled = self.db.settled(group[0].distro, SETTLED).await?;
             for chunk in group.chunks(ADVANCE_CHUNK) {
-                let question =
-                    std::sync::Arc::new(question::advance(&distro, &stages, chunk, &settled));
+                let tags = tags(start, end, group[0].distro);
+                let shared = question::advance(&distro, tags, &stages, chunk, &settled);
+                let shared = std::sync::Arc::new(shared);
                 // The first binding that does not abstain answers.
                 for bound in start.bindings.iter().filter(|b| b.hook == "advance") {
+                    let about = Remembered::pipeline("advance", bound.position);
+                    let question = notes.fill(&shared, bound.position, chunk);
                     let call = Call {
                         id: start.pipeline,
                         pipeline: &start.name,
@@ -182,6 +225,7 @@ impl Worker {
                         subject: &distro.name,
                         distro: group[0].distro,
                         items: chunk.len(),
+                        notes: notes.of(about),
                         at,
                     };
                     let Some(answer) = self.call(&call, "advance", &question, end).await? else {
@@ -190,7 +234,21 @@ impl Worker {
                     let decision = end.decisions.len() - 1;
                     let plan = plan::advance(&distro.name, &stages, chunk, decision, &answer)
                         .map_err(|refused| hold("advance", &refused, end))?;
-                    end.mover = format!("{}@{}", bound.name, &bound.digest[..12]);
+                    let kernel = |step: &Step| chunk[step.index as usize].id;
+                    let wishes = std::iter::once((about, &answer.basis)).chain(
+                        answer.steps.iter().map(|step| {
+                            (Remembered::kernel(bound.position, kernel(step)), &step.basis)
+                        }),
+                    );
+                    let mut noted = false;
+                    for (about, basis) in wishes {
+                        noted |= notes
+                            .take(about, &basis.notes, decision)
+                            .map_err(|refused| hold("advance", &refused, end))?;
+                    }
+                    if noted || !plan.moves.is_empty() {
+                        end.mover = called(bound);
+                    }
                     end.moves.extend(plan.moves);
                     end.wanted.extend(plan.wanted);
                     wake(end, &answer.basis, at);
@@ -228,10 +286,15 @@ impl Worker {
             at: question::instant(call.at),
             seed: seed(call.pipeline, hook, call.subject),
             settings: call.bound.settings.to_string(),
-            notes: vec![],
+            notes: call.notes.clone(),
             facts: vec![],
             attrs: vec![],
         };
+        let mut given = serde_json::Map::new();
+        if !call.notes.is_empty() {
+            given.insert("notes".to_owned(), serde_json::json!(call.notes));
+        }
+        let notes = some(given.clone());
         let seed = context.seed.cast_signed();
         let input = json(&**question)?;
         let digest = Sha256::digest(&input).to_vec();
@@ -240,6 +303,7 @@ impl Worker {
             hook,
             plugin: call.bound.plugin,
             settings: &call.bound.settings,
+            context: notes.as_ref(),
             digest: &digest,
             at: call.at,
         };
@@ -280,6 +344,9 @@ impl Worker {
             Outcome::Answered(answer) => plan::earliest(answer.bases(), call.at),
             _ => None,
         };
+        if !facts.is_empty() {
+            given.insert("facts".to_owned(), serde_json::json!(facts));
+        }
         end.decisions.push(Made::New(Box::new(NewDecision {
             hook,
             position: call.bound.position,
@@ -287,10 +354,7 @@ impl Worker {
             at: call.at,
             plugin: call.bound.plugin,
             settings: call.bound.settings.clone(),
-            context: match facts.is_empty() {
-                true => None,
-                false => Some(serde_json::json!({"facts": facts})),
-            },
+            context: some(given),
             seed,
             engine: self.runtime.engine_fingerprint().to_owned(),
             items: i32::try_from(call.items).unwrap_or(i32::MAX),
@@ -330,7 +394,26 @@ struct Call<'a> {
     subject: &'a str,
     distro: i32,
     items: usize,
+    /// What this place remembers of the pipeline.
+    notes: Attrs,
     at: DateTime<Utc>,
+}
+
+/// What was given beside the question; none where there was nothing.
+fn some(given: serde_json::Map<String, serde_json::Value>) -> Option<serde_json::Value> {
+    (!given.is_empty()).then(|| given.into())
+}
+
+/// How a plugin version is called in the record.
+fn called(bound: &Bound) -> String {
+    format!("{}@{}", bound.name, &bound.digest[..12])
+}
+
+/// A distro's tags: those of this turn, else those that the record keeps.
+fn tags<'a>(start: &'a TurnStart, end: &'a TurnEnd, distro: i32) -> &'a Attrs {
+    static NONE: Attrs = Vec::new();
+    let kept = || start.tags.get(&distro);
+    end.tags.get(&distro).or_else(kept).unwrap_or(&NONE)
 }
 
 /// Asks, and answers what the policy asks back; and why that could not be answered, if so.
@@ -372,7 +455,8 @@ impl HasBasis for crate::policy::wit::advance::Answer {
 }
 
 fn hold(hook: &'static str, refused: &Refused, end: &mut TurnEnd) -> Stopped {
-    let decision = end.decisions.len().checked_sub(1);
+    let newest = end.decisions.len().checked_sub(1);
+    let decision = refused.decision.or(newest);
     if let Some(Made::New(last)) = decision.and_then(|n| end.decisions.get_mut(n)) {
         last.outcome = "refused".to_owned();
         last.reason_code = refused.code.to_owned();
