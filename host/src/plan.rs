@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 
 use crate::policy::wit::{advance, ignore, types};
 
-pub use memory::{MAX_NOTES, notes, sound};
+pub use memory::{notes, sound};
 
 /// Characters of a reason that are kept.
 const MAX_REASON_TEXT: usize = 1_024;

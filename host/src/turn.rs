@@ -9,6 +9,7 @@
 //! the turn is taken again when a binding, a pattern or a note changes, or after a while.
 
 mod ask;
+mod call;
 mod causes;
 mod facts;
 mod notes;

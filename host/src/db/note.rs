@@ -293,7 +293,10 @@ async fn remove(
         Refusal::new(
             Kind::NotFound,
             "note_unknown",
-            format!("there is no note `{}` there", super::names::shown(change.key)),
+            format!(
+                "there is no note `{}` there",
+                super::names::shown(change.key)
+            ),
         )
         .field(format!("{}/key", change.field))
         .hint("`pointsman note list` shows those there are.")

@@ -5,9 +5,9 @@ use crate::policy::wit::types::{Attrs, Note};
 use super::{Refused, cut, refuse};
 
 /// Notes of one subject: what a person can still read through.
-pub const MAX_NOTES: usize = 64;
+const MAX_NOTES: usize = 64;
 /// Bytes of a note, key and value together: a memory, not a store of documents.
-pub const MAX_NOTE_BYTES: usize = 1_024;
+const MAX_NOTE_BYTES: usize = 1_024;
 /// Tags of one answer, and of a chain's answers together.
 const MAX_TAGS: usize = 32;
 /// Bytes of a tag's name.
@@ -144,4 +144,132 @@ fn too_many(tags: usize) -> Result<(), Refused> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn note(key: &str, value: Option<&str>) -> Note {
+        Note {
+            key: key.to_owned(),
+            value: value.map(str::to_owned),
+        }
+    }
+
+    fn pair(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_refused() {
+        let long = "x".repeat(MAX_NOTE_BYTES);
+        for (proposed, code) in [
+            (vec![note("", None)], "note-key"),
+            (vec![note("a/b", Some("1"))], "note-key"),
+            (vec![note("a\u{85}", Some("1"))], "note-key"),
+            (vec![note("a", Some(&long))], "note-too-long"),
+            (vec![note(&"y".repeat(1_025), None)], "note-too-long"),
+            (vec![note("a", Some("\0"))], "note-text"),
+            (vec![note("a", None), note("a", None)], "note-twice"),
+        ] {
+            assert_eq!(
+                notes(&[], &proposed).unwrap_err().code,
+                code,
+                "{proposed:?}"
+            );
+        }
+        let fits = [note("a", Some(&long[1..]))];
+        assert_eq!(notes(&[], &fits).unwrap(), fits);
+    }
+
+    #[test]
+    fn a_full_memory_takes_a_note_in_place_of_another() {
+        let held: Attrs = (0..MAX_NOTES)
+            .map(|n| pair(&format!("k{n:02}"), "v"))
+            .collect();
+        let one_more = [note("more", Some("v"))];
+        assert_eq!(notes(&held, &one_more).unwrap_err().code, "notes-too-many");
+        let exchanged = [note("more", Some("v")), note("k07", None)];
+        assert_eq!(notes(&held, &exchanged).unwrap(), exchanged);
+        let overwritten = [note("k07", Some("w"))];
+        assert_eq!(notes(&held, &overwritten).unwrap(), overwritten);
+    }
+
+    #[test]
+    fn tags_have_a_form_and_a_limit() {
+        for (tags, code) in [
+            (vec![pair("", "v")], "tag-name"),
+            (vec![pair("a..b", "v")], "tag-name"),
+            (vec![pair("Risk", "v")], "tag-name"),
+            (vec![pair(&"a".repeat(65), "v")], "tag-name"),
+            (vec![pair("a", &"v".repeat(257))], "tag-too-long"),
+            (vec![pair("a", "\0")], "tag-text"),
+            (
+                vec![pair("a", "v"), pair("b", "v"), pair("a", "w")],
+                "tag-twice",
+            ),
+            (
+                (0..33).map(|n| pair(&format!("t{n}"), "")).collect(),
+                "tags-too-many",
+            ),
+        ] {
+            assert_eq!(check_tags(&tags).unwrap_err().code, code, "{tags:?}");
+        }
+        let good = vec![pair("retry.budget", "3"), pair("areas.net-4", "")];
+        assert_eq!(check_tags(&good), Ok(()));
+    }
+
+    #[test]
+    fn the_last_of_a_chain_has_its_way_and_together_they_have_the_limit() {
+        let mut tags = vec![];
+        hand_on(&mut tags, &vec![pair("risk", "low"), pair("areas", "net")]).unwrap();
+        hand_on(&mut tags, &vec![pair("risk", "high")]).unwrap();
+        assert_eq!(tags, [pair("areas", "net"), pair("risk", "high")]);
+        let more: Attrs = (0..MAX_TAGS - 1)
+            .map(|n| pair(&format!("t{n}"), ""))
+            .collect();
+        assert_eq!(hand_on(&mut tags, &more).unwrap_err().code, "tags-too-many");
+    }
+
+    proptest! {
+        /// Against a naive model: carried out, the changes give what was proposed, none of them is idle,
+        /// and an answer is refused if and only if it breaks a limit.
+        #[test]
+        fn changes_are_exactly_the_difference(
+            held in prop::collection::btree_map("[a-d]{1,2}", "[xy]{0,2}", 0..20),
+            filler in 0usize..70,
+            proposed in prop::collection::vec(("[a-d]{0,2}", prop::option::of("[xy]{0,2}")), 0..8),
+        ) {
+            let mut before: BTreeMap<String, String> = held;
+            before.extend((0..filler.min(MAX_NOTES.saturating_sub(before.len()))).map(|n| pair(&format!("z{n}"), "")));
+            let held: Attrs = before.clone().into_iter().collect();
+            let proposed: Vec<Note> = proposed.into_iter().map(|(key, value)| Note { key, value }).collect();
+            let mut after = before.clone();
+            for note in &proposed {
+                match &note.value {
+                    Some(value) => after.insert(note.key.clone(), value.clone()),
+                    None => after.remove(&note.key),
+                };
+            }
+            let keys: std::collections::HashSet<&str> = proposed.iter().map(|n| n.key.as_str()).collect();
+            let sound = keys.len() == proposed.len() && !keys.contains("") && after.len() <= MAX_NOTES;
+            let changes = notes(&held, &proposed);
+            prop_assert_eq!(changes.is_ok(), sound);
+            for change in changes.unwrap_or_default() {
+                let was = match &change.value {
+                    Some(value) => before.insert(change.key.clone(), value.clone()),
+                    None => before.remove(&change.key),
+                };
+                prop_assert_ne!(was, change.value);
+            }
+            if sound {
+                prop_assert_eq!(before, after);
+            }
+        }
+    }
 }

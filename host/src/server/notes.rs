@@ -72,12 +72,7 @@ pub(super) async fn list_notes(
     };
     Ok(Json(
         app.db
-            .notes(
-                &name,
-                &filter,
-                query.cursor.as_deref(),
-                limit(query.limit)?,
-            )
+            .notes(&name, &filter, query.cursor.as_deref(), limit(query.limit)?)
             .await?,
     ))
 }

@@ -32,7 +32,10 @@ impl Notes {
                 id: Some(row.id),
                 value: row.value,
             };
-            self.held.entry(row.about).or_default().insert(row.key, held);
+            self.held
+                .entry(row.about)
+                .or_default()
+                .insert(row.key, held);
         }
     }
 
@@ -144,7 +147,10 @@ mod tests {
         let changes = notes.into_changes();
         assert_eq!(changes.len(), 1);
         assert_eq!(changes[0].found, Some((7, "1".to_owned())));
-        assert_eq!((changes[0].value.as_deref(), changes[0].decision), (Some("3"), 1));
+        assert_eq!(
+            (changes[0].value.as_deref(), changes[0].decision),
+            (Some("3"), 1)
+        );
     }
 
     #[test]
@@ -152,7 +158,11 @@ mod tests {
         let about = Remembered::kernel(0, 1);
         let mut notes = found("tries", "1");
         for value in [None, Some("1")] {
-            assert!(notes.take(about, &[note("tries", value), note("new", value)], 0).unwrap());
+            assert!(
+                notes
+                    .take(about, &[note("tries", value), note("new", value)], 0)
+                    .unwrap()
+            );
         }
         assert!(!notes.take(about, &[note("tries", Some("1"))], 0).unwrap());
         assert!(notes.take(about, &[note("new", None)], 0).unwrap());

@@ -169,10 +169,12 @@ pub(super) async fn write_notes(
         .filter_map(|change| Some((change, change.value.as_ref()?)))
         .collect();
     if !new.is_empty() {
-        let text = |f: fn(&(&NoteChange, &String)) -> String| {
-            new.iter().map(f).collect::<Vec<String>>()
-        };
-        let positions: Vec<i32> = new.iter().map(|(change, _)| change.about.position).collect();
+        let text =
+            |f: fn(&(&NoteChange, &String)) -> String| new.iter().map(f).collect::<Vec<String>>();
+        let positions: Vec<i32> = new
+            .iter()
+            .map(|(change, _)| change.about.position)
+            .collect();
         let kernels: Vec<Option<i64>> = new.iter().map(|(change, _)| change.about.kernel).collect();
         let decisions: Vec<i64> = new.iter().map(|(change, _)| decision(change)).collect();
         written += sqlx::query!(
