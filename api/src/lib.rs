@@ -10,6 +10,7 @@ pub mod event;
 pub mod generation;
 pub mod ignore;
 pub mod kernel;
+pub mod note;
 pub mod page;
 pub mod pipeline;
 pub mod plugin;

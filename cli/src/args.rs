@@ -2,6 +2,7 @@
 
 pub(crate) mod journal;
 pub(crate) mod kernel;
+pub(crate) mod note;
 pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod server;
@@ -121,6 +122,8 @@ pub(crate) enum Verb {
     Plugin(policy::Plugin),
     #[command(subcommand)]
     Pipeline(policy::Pipeline),
+    #[command(subcommand)]
+    Note(note::Note),
     #[command(subcommand)]
     Decision(policy::Decision),
     Export(journal::Export),

@@ -14,6 +14,7 @@ mod import;
 mod input;
 mod kernel;
 mod list;
+mod note;
 mod pipeline;
 mod plugin;
 mod run;
@@ -56,6 +57,7 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Result<ExitCode, Error> {
         Verb::Event(verb) => event::run(context, verb),
         Verb::Plugin(verb) => plugin::run(context, verb),
         Verb::Pipeline(verb) => pipeline::run(context, verb),
+        Verb::Note(verb) => note::run(context, verb),
         Verb::Decision(verb) => decision::run(context, verb),
         Verb::Export(args) => export::run(context, &args),
         Verb::Import(args) => import::run(context, &args),

@@ -18,6 +18,7 @@ pub mod kernel;
 pub mod kernel_write;
 pub mod listen;
 pub mod names;
+pub mod note;
 pub mod pipeline;
 pub mod plugin;
 pub mod run;

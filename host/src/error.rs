@@ -165,6 +165,10 @@ impl From<sqlx::Error> for Error {
                 Refusal::new(Kind::Invalid, "text_invalid", "a text holds a NUL byte or broken UTF-8").into()
             }
             "2201B" => Refusal::new(Kind::Invalid, "pattern_invalid", db.message().to_owned()).into(),
+            // Of migrations/0006: a subject has at most 64 notes.
+            "PM006" => Refusal::new(Kind::Invalid, "notes_too_many", db.message().to_owned())
+                .hint("Remove some that nobody needs: `pointsman note list` shows them.")
+                .into(),
             "22025" => Refusal::new(Kind::Invalid, "pattern_invalid", db.message().to_owned())
                 .hint("A `\\` in a LIKE pattern must be followed by the character it escapes.")
                 .into(),

@@ -4,6 +4,7 @@
 //! only people may move a version into, or a text beyond its bounds is refused as a whole, with the
 //! reason. A wish half understood would be a guess.
 
+mod memory;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,8 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use crate::policy::wit::{advance, ignore, types};
+
+pub use memory::{notes, sound};
 
 /// Characters of a reason that are kept.
 const MAX_REASON_TEXT: usize = 1_024;
@@ -183,12 +186,15 @@ pub struct Refused {
     pub code: &'static str,
     /// For people.
     pub text: String,
+    /// The decision that is at fault, by index, where several were looked at; else the newest.
+    pub decision: Option<usize>,
 }
 
 fn refuse<T>(code: &'static str, text: impl Into<String>) -> Result<T, Refused> {
     Err(Refused {
         code,
         text: text.into(),
+        decision: None,
     })
 }
 
@@ -199,66 +205,27 @@ pub struct IgnorePlan {
     pub ignored: Vec<Ignored>,
     /// No longer ignored.
     pub kept: Vec<i64>,
+    /// What is handed to `advance` with this distro's versions, sorted.
+    pub tags: types::Attrs,
 }
 
-/// Merges the answers of a chain of `ignore` bindings: a version that one ignores is ignored, and
-/// `all` beats `automatic`. `answers` come with the index of their decision.
+/// Merges the answers of a chain of `ignore` bindings: a version that one ignores is ignored, `all`
+/// beats `automatic`, and of a tag the last one counts. `answers` come with the index of their decision.
 pub fn ignore(
     versions: &[Version],
     rules: &[Rule],
     answers: &[(usize, ignore::Answer)],
 ) -> Result<IgnorePlan, Refused> {
     let mut ignored: HashMap<usize, Ignored> = HashMap::new();
-    for (decision, answer) in answers {
-        basis(&answer.basis)?;
-        for ground in &answer.grounds {
-            check_ground(ground, rules)?;
-        }
-        let mut named = std::collections::HashSet::with_capacity(answer.ignored.len());
-        for proposal in &answer.ignored {
-            if !named.insert(proposal.version) {
-                return refuse(
-                    "index-twice",
-                    format!("the answer ignores version {} twice", proposal.version),
-                );
-            }
-            let index = proposal.version as usize;
-            let Some(version) = versions.get(index) else {
-                return refuse(
-                    "index-unknown",
-                    format!(
-                        "the answer ignores version {index} of a question with {}",
-                        versions.len()
-                    ),
-                );
-            };
-            let Some(ground) = answer.grounds.get(proposal.ground as usize) else {
-                return refuse(
-                    "ground-unknown",
-                    format!(
-                        "the answer names ground {} of {}",
-                        proposal.ground,
-                        answer.grounds.len()
-                    ),
-                );
-            };
-            let next = Ignored {
-                id: version.id,
-                scope: ground.scope.clone(),
-                rule: ground.rule.map(u64::cast_signed),
-                reason_code: ground.reason.code.clone(),
-                reason_text: cut(&ground.reason.text, MAX_REASON_TEXT),
-                decision: *decision,
-            };
-            match ignored.get(&index) {
-                Some(before) if before.scope == "all" || next.scope == "automatic" => {}
-                _ => {
-                    ignored.insert(index, next);
-                }
-            }
-        }
-    }
     let mut plan = IgnorePlan::default();
+    for (decision, answer) in answers {
+        merge(&mut ignored, versions, rules, *decision, answer)
+            .and_then(|()| memory::hand_on(&mut plan.tags, &answer.basis.tags))
+            .map_err(|refused| Refused {
+                decision: Some(*decision),
+                ..refused
+            })?;
+    }
     for (index, version) in versions.iter().enumerate() {
         match ignored.remove(&index) {
             Some(next) => {
@@ -274,6 +241,64 @@ pub fn ignore(
         }
     }
     Ok(plan)
+}
+
+/// Checks one answer, and adds what it ignores.
+fn merge(
+    ignored: &mut HashMap<usize, Ignored>,
+    versions: &[Version],
+    rules: &[Rule],
+    decision: usize,
+    answer: &ignore::Answer,
+) -> Result<(), Refused> {
+    basis(&answer.basis)?;
+    for ground in &answer.grounds {
+        check_ground(ground, rules)?;
+    }
+    let mut named = std::collections::HashSet::with_capacity(answer.ignored.len());
+    for proposal in &answer.ignored {
+        if !named.insert(proposal.version) {
+            return refuse(
+                "index-twice",
+                format!("the answer ignores version {} twice", proposal.version),
+            );
+        }
+        let index = proposal.version as usize;
+        let Some(version) = versions.get(index) else {
+            return refuse(
+                "index-unknown",
+                format!(
+                    "the answer ignores version {index} of a question with {}",
+                    versions.len()
+                ),
+            );
+        };
+        let Some(ground) = answer.grounds.get(proposal.ground as usize) else {
+            return refuse(
+                "ground-unknown",
+                format!(
+                    "the answer names ground {} of {}",
+                    proposal.ground,
+                    answer.grounds.len()
+                ),
+            );
+        };
+        let next = Ignored {
+            id: version.id,
+            scope: ground.scope.clone(),
+            rule: ground.rule.map(u64::cast_signed),
+            reason_code: ground.reason.code.clone(),
+            reason_text: cut(&ground.reason.text, MAX_REASON_TEXT),
+            decision,
+        };
+        match ignored.get(&index) {
+            Some(before) if before.scope == "all" || next.scope == "automatic" => {}
+            _ => {
+                ignored.insert(index, next);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_ground(ground: &ignore::Ground, rules: &[Rule]) -> Result<(), Refused> {
@@ -454,13 +479,7 @@ fn basis(basis: &types::Basis) -> Result<(), Refused> {
             ),
         );
     }
-    if !basis.notes.is_empty() {
-        return refuse(
-            "notes-unsupported",
-            "this host keeps no notes for this hook yet",
-        );
-    }
-    Ok(())
+    memory::check_tags(&basis.tags)
 }
 
 fn reason(reason: &types::Reason) -> Result<(), Refused> {

@@ -95,24 +95,7 @@ impl Plugins {
         hook: &str,
         settings: &serde_json::Value,
     ) -> Result<()> {
-        let asked: Vec<&str> = Hook::ALL
-            .iter()
-            .filter(|hook| hook.is_asked_by(kind))
-            .map(|hook| hook.name())
-            .collect();
-        if !asked.contains(&hook) {
-            return Err(Refusal::new(
-                Kind::Invalid,
-                "hook_not_asked",
-                format!(
-                    "a pipeline of kind {kind} does not ask `{}`",
-                    crate::db::names::shown(hook)
-                ),
-            )
-            .field("hook")
-            .hint(format!("It asks {}.", asked.join(" and ")))
-            .into());
-        }
+        asked(kind, hook)?;
         let known = self.db.plugin(digest).await?;
         if known.digest != digest {
             return Err(Refusal::new(
@@ -206,6 +189,32 @@ impl Plugins {
 }
 
 /// Refuses settings that do not fit the plugin's schema, with the fields.
+/// Checks that pipelines of such a kind ask a hook.
+///
+/// # Errors
+/// They do not; the refusal says which they ask.
+pub fn asked(kind: &str, hook: &str) -> Result<()> {
+    let asked: Vec<&str> = Hook::ALL
+        .iter()
+        .filter(|hook| hook.is_asked_by(kind))
+        .map(|hook| hook.name())
+        .collect();
+    if asked.contains(&hook) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Kind::Invalid,
+        "hook_not_asked",
+        format!(
+            "a pipeline of kind {kind} does not ask `{}`",
+            crate::db::names::shown(hook)
+        ),
+    )
+    .field("hook")
+    .hint(format!("It asks {}.", asked.join(" and ")))
+    .into())
+}
+
 fn against_schema(schema: &serde_json::Value, settings: &serde_json::Value) -> Result<()> {
     // One that was kept by an older host, which did not look, is left to the plugin's own check.
     let problems = schema::problems(schema, settings).unwrap_or_default();

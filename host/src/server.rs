@@ -12,6 +12,7 @@ mod health;
 mod hosts;
 mod ignores;
 mod kernels;
+mod notes;
 mod openapi;
 mod pipelines;
 mod plugins;
@@ -106,6 +107,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(pipelines::get_pipeline, pipelines::update_pipeline))
         .routes(routes!(pipelines::put_binding, pipelines::delete_binding))
         .routes(routes!(pipelines::rollback_binding))
+        .routes(routes!(notes::list_notes, notes::put_notes))
         .routes(routes!(shadows::list_shadows))
         .routes(routes!(shadows::put_shadow, shadows::delete_shadow))
         .routes(routes!(shadows::promote_shadow))

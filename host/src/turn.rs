@@ -6,11 +6,13 @@
 //! holds the pipeline's advisory lock takes its turns; a host that dies lets go of it.
 //!
 //! What cannot be answered holds the pipeline with a reason: the cursor stays, so nothing is lost, and
-//! the turn is taken again when a binding or a pattern changes, or after a while.
+//! the turn is taken again when a binding, a pattern or a note changes, or after a while.
 
 mod ask;
+mod call;
 mod causes;
 mod facts;
+mod notes;
 mod question;
 
 use std::collections::HashMap;
@@ -27,7 +29,7 @@ use crate::db::listen::POLL;
 use crate::db::turn::{Bound, NewHold, PipelineLock, TurnEnd, TurnStart};
 use crate::error::{Error, Result};
 use crate::policy::{CallLimits, Plugin, Runtime};
-use causes::Causes;
+use causes::{Causes, Remedy};
 
 /// Changes that one turn looks at: bounds its memory and the time it holds others up.
 const CHANGES_PER_TURN: i64 = 5_000;
@@ -54,8 +56,8 @@ pub struct Worker {
     ceilings: CallLimits,
     /// The plugins that are bound, loaded.
     loaded: HashMap<String, Plugin>,
-    /// The bindings that the pipeline holds with, and when to try them again.
-    held: Option<(Vec<Bound>, tokio::time::Instant)>,
+    /// What the pipeline holds with, and when to try that again.
+    held: Option<(Vec<Bound>, Remedy, tokio::time::Instant)>,
     retired_at: Option<tokio::time::Instant>,
 }
 
@@ -174,9 +176,9 @@ impl Worker {
         let changes = self.db.changes(start.position, CHANGES_PER_TURN).await?;
         let at = Utc::now();
         let causes = Causes::read(&self.db, start, &changes, at).await?;
-        if let Some((bindings, retry_at)) = &self.held
+        if let Some((bindings, remedy, retry_at)) = &self.held
             && *bindings == start.bindings
-            && !causes.patterns_changed
+            && *remedy == causes.remedy
             && tokio::time::Instant::now() < *retry_at
         {
             return Ok(Took::Nothing(None));
@@ -214,6 +216,7 @@ impl Worker {
                 };
                 self.held = Some((
                     start.bindings.clone(),
+                    causes.remedy.clone(),
                     tokio::time::Instant::now() + HOLD_RETRY,
                 ));
             }
@@ -225,7 +228,7 @@ impl Worker {
         if dropped > 0 {
             tracing::info!(
                 dropped,
-                "moves dropped: the versions changed meanwhile and are looked at again"
+                "moves or notes dropped: what they were about changed meanwhile and is looked at again"
             );
         }
         Ok(if held {

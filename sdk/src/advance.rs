@@ -3,7 +3,7 @@
 pub use crate::bindings::advance::exports::pointsman::policy::advance::{
     Answer, Kernel, Mover, Question, Stage, Step, Tried,
 };
-use crate::{Basis, Context, Policy, Stop};
+use crate::{Basis, Context, Policy, Stop, attr};
 
 /// A policy that moves versions from stage to stage and says what should run.
 pub trait Advance: Policy {
@@ -21,6 +21,14 @@ impl Question {
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name == name)
     }
+
+    /// A tag that `ignore` handed on with this distro's versions.
+    #[must_use]
+    pub fn tag(&self, name: &str) -> Option<&str> {
+        let tags = self.distro_attrs.iter();
+        tags.filter_map(|(key, value)| Some((key.strip_prefix("tag.")?, value.as_str())))
+            .find_map(|(held, value)| (held == name).then_some(value))
+    }
 }
 
 impl Kernel {
@@ -28,6 +36,13 @@ impl Kernel {
     #[must_use]
     pub fn tried(&self, purpose: &str) -> Option<&Tried> {
         self.tried.iter().find(|tried| tried.purpose == purpose)
+    }
+
+    /// What this binding remembers of this kernel under a key: the `basis` of a step wrote it, or a
+    /// person.
+    #[must_use]
+    pub fn note(&self, key: &str) -> Option<&str> {
+        attr(&self.notes, key)
     }
 }
 

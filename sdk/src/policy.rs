@@ -60,6 +60,13 @@ impl<S> Context<S> {
             attrs: Vec::new(),
         }
     }
+
+    /// What this binding remembers of the pipeline under a key: [`Basis::note`](crate::Basis::note)
+    /// wrote it, or a person.
+    #[must_use]
+    pub fn note(&self, key: &str) -> Option<&str> {
+        attr(&self.notes, key)
+    }
 }
 
 impl<S: DeserializeOwned> Context<S> {

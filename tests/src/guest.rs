@@ -71,7 +71,7 @@ pub fn advances(steps: &[Step<'_>], basis: &Basis<'_>) -> Vec<u8> {
                 bytes.extend(option(text, 4));
             }
             bytes.extend(0_u32.to_le_bytes());
-            bytes.extend(memory.basis(&Basis::default()));
+            bytes.extend(memory.basis(&step.basis));
             bytes
         })
         .collect();
@@ -89,6 +89,8 @@ pub struct Step<'a> {
     pub stage: Option<&'a str>,
     /// What to run.
     pub purpose: Option<&'a str>,
+    /// Why, and what to remember of that kernel.
+    pub basis: Basis<'a>,
 }
 
 /// Why versions are ignored.
@@ -105,8 +107,10 @@ pub struct Ground<'a> {
 pub struct Basis<'a> {
     /// The reason's code.
     pub code: &'a str,
-    /// The key of a note, if it has one.
-    pub note: Option<&'a str>,
+    /// Notes to write, or, without a value, to forget.
+    pub notes: &'a [(&'a str, Option<&'a str>)],
+    /// Tags to hand on.
+    pub tags: &'a [(&'a str, &'a str)],
     /// The key of an attribute, if it has one.
     pub attr: Option<&'a str>,
 }
@@ -115,7 +119,8 @@ impl Default for Basis<'_> {
     fn default() -> Self {
         Self {
             code: "test.said",
-            note: None,
+            notes: &[],
+            tags: &[],
             attr: None,
         }
     }
@@ -151,6 +156,58 @@ pub fn asks(kind: &str, args: &[(&str, &str)]) -> Vec<u8> {
          (i32.const {ANSWER})"
     );
     build(Hook::Ignore, &fields, &body)
+}
+
+/// A guest that counts how often it was asked, up to nine, in the note `asked`: `ignore` of the pipeline,
+/// `advance` of the first kernel of the question. No note of that subject may come before it.
+pub fn counts(hook: Hook) -> Vec<u8> {
+    let mut memory = Memory::default();
+    let digit = memory.text("0");
+    let basis = Basis::default();
+    let counting = memory.basis_with(&basis, |memory| {
+        [memory.text("asked"), option(Some(digit.clone()), 4)].concat()
+    });
+    // Where the question has the notes: in the context, or with its first kernel.
+    let (answer, subject, at) = match hook {
+        Hook::Ignore => (
+            [memory.list(&[]), memory.list(&[]), counting].concat(),
+            "(local.get 0)",
+            32,
+        ),
+        Hook::Advance => {
+            let nothing = [option(None::<[u8; 8]>, 4), option(None::<[u8; 8]>, 4)].concat();
+            let step = [&[0; 4][..], &nothing, &[0; 4], &counting].concat();
+            (
+                [memory.list(&[step]), memory.basis(&basis)].concat(),
+                "(i32.load offset=80 (local.get 0))",
+                48,
+            )
+        }
+    };
+    let fields = data(ANSWER, &[&[0; 8], &answer[..]].concat()) + &data(REST, &memory.rest);
+    let at_digit = u32::from_le_bytes([digit[0], digit[1], digit[2], digit[3]]);
+    let body = format!(
+        "(i32.store8 (i32.const {at_digit})
+           (if (result i32) (i32.load offset={length} {subject})
+             (then (i32.add (i32.const 1) (i32.load8_u (i32.load offset=8 (i32.load offset={at} {subject})))))
+             (else (i32.const 49))))
+         (i32.const {ANSWER})",
+        length = at + 4,
+    );
+    build(hook, &fields, &body)
+}
+
+/// A guest that abstains.
+pub fn abstains(hook: Hook) -> Vec<u8> {
+    let mut memory = Memory::default();
+    // `err`, and of `stop` the case `abstain`.
+    let stop = [
+        &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..],
+        &memory.reason("test.abstained"),
+    ]
+    .concat();
+    let fields = data(ANSWER, &stop) + &data(REST, &memory.rest);
+    build(hook, &fields, &format!("(i32.const {ANSWER})"))
 }
 
 /// The same component with another digest: a section that nothing reads.
@@ -215,14 +272,34 @@ impl Memory {
         .concat()
     }
 
+    /// As `basis`, with one note more, written by `note`.
+    fn basis_with(
+        &mut self,
+        basis: &Basis<'_>,
+        note: impl FnOnce(&mut Self) -> Vec<u8>,
+    ) -> Vec<u8> {
+        let mut bytes = self.basis(basis);
+        let note = note(self);
+        let notes = self.list(&[note]);
+        // Behind the reason (24 bytes) and `wake-at` (16).
+        bytes[40..48].copy_from_slice(&notes);
+        bytes
+    }
+
     fn basis(&mut self, basis: &Basis<'_>) -> Vec<u8> {
         let mut bytes = self.reason(basis.code);
         bytes.extend(option(None::<[u8; 8]>, 8));
-        let note = basis
-            .note
-            .map(|key| [self.text(key), option(None::<[u8; 8]>, 4)].concat());
-        bytes.extend(self.list(note.as_slice()));
-        bytes.extend(self.list(&[]));
+        let notes = basis.notes.iter().map(|(key, value)| {
+            let value = value.map(|value| self.text(value));
+            [self.text(key), option(value, 4)].concat()
+        });
+        let notes: Vec<_> = notes.collect();
+        bytes.extend(self.list(&notes));
+        let tags = basis.tags.iter();
+        let tags: Vec<_> = tags
+            .map(|(name, value)| [self.text(name), self.text(value)].concat())
+            .collect();
+        bytes.extend(self.list(&tags));
         let attr = basis
             .attr
             .map(|key| [self.text(key), self.text("")].concat());

@@ -163,6 +163,68 @@ async fn connections_that_are_cut_cost_a_request_each_and_no_more() {
     .await;
 }
 
+/// The record cannot be read while a policy decides: that is no decision, and the turn is taken again.
+#[tokio::test]
+async fn a_fact_that_cannot_be_read_makes_no_decision() {
+    use pointsman_tests::guest;
+    use sqlx::Connection as _;
+    let (db, host) = TestHost::start().await;
+    host.distro("d").await;
+    let asks = guest::asks("runs", &[("version", "1")]);
+    let digest = host.upload_bytes("asks", asks).await;
+    host.bind("ignore", &digest, json!({})).await;
+    host.idle().await;
+    let pause = async |paused: &str| {
+        let body = json!({"paused": paused});
+        host.send(Method::PATCH, "/v1/pipelines/kernels", body)
+            .await;
+    };
+    pause("until the runs cannot be read").await;
+    host.kernels("d", &["1"]).await;
+    host.events("name=d/1", 1).await;
+    // Who asks for runs waits, until the time limit of a read ends that.
+    let mut somebody = db.connect().await;
+    let mut locked = somebody.begin().await.unwrap();
+    sqlx::query("lock table run in access exclusive mode")
+        .execute(&mut *locked)
+        .await
+        .unwrap();
+    pause("").await;
+    // The second time means that a turn has failed.
+    let tries = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    wait_for("the turn is taken again", async || {
+        let waiting: Vec<String> = sqlx::query_scalar(
+            "select query_start::text from pg_stat_activity where datname = current_database()
+               and wait_event_type = 'Lock' and query like '%from run %'",
+        )
+        .fetch_all(&mut db.connect().await)
+        .await
+        .unwrap();
+        let mut tries = tries.lock().unwrap();
+        tries.extend(waiting);
+        (tries.len() >= 2).then_some(())
+    })
+    .await;
+    let made = host.get("/v1/decisions").await;
+    assert_eq!(
+        made["items"],
+        json!([]),
+        "what it made of that is no decision"
+    );
+    let pipeline = host.get("/v1/pipelines/kernels").await;
+    assert!(
+        pipeline["held"].is_null() && pipeline["idle"] == false,
+        "nor is it the policy's fault: {pipeline}"
+    );
+    locked.rollback().await.unwrap();
+    host.idle().await;
+    let made = host.get("/v1/decisions").await;
+    let made = made["items"].as_array().unwrap();
+    assert_eq!((made.len(), &made[0]["outcome"]), (1, &json!("answered")));
+    let decision = host.get(&format!("/v1/decisions/{}", made[0]["id"])).await;
+    assert_eq!(decision["context"]["facts"][0]["found"]["value"], "[]");
+}
+
 #[tokio::test]
 async fn a_database_that_goes_away_comes_back_and_the_host_with_it() {
     let dir = open_folder();

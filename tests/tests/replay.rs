@@ -128,6 +128,42 @@ async fn a_failed_decision_is_repeated_from_a_file_alone() {
 }
 
 #[tokio::test]
+async fn a_thousand_repetitions_give_the_same_bytes() {
+    let (_db, host, cli) = decided().await;
+    for hook in ["ignore", "advance"] {
+        let made = decisions(&host, &format!("&hook={hook}&outcome=answered")).await;
+        let id = made[0]["id"].to_string();
+        let bundle = file(&host, &format!("{hook}.json"), b"");
+        cli.ok(&["decision", "export", &id, "-o", &bundle]).await;
+        let repeated = cli
+            .json(&["plugin", "replay", &bundle, "--repeat", "1000"])
+            .await;
+        assert_eq!(
+            (
+                &repeated["repeats"],
+                &repeated["different"],
+                &repeated["same"]
+            ),
+            (&json!(1_000), &json!(0), &json!(true)),
+            "{repeated}"
+        );
+        let other = file(&host, "careless.wasm", &careless());
+        if hook == "ignore" {
+            let args = [
+                "plugin", "replay", &bundle, "--plugin", &other, "--repeat", "3",
+            ];
+            let ended = cli.run(&args).await;
+            assert_eq!(ended.code, 7, "{}", ended.stderr);
+            assert!(
+                ended.stdout.contains("3 times, 3 with other bytes"),
+                "{}",
+                ended.stdout
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_unchanged_question_is_not_asked_again() {
     let (_db, host, _cli) = decided().await;
     let stock = decisions(&host, "&hook=ignore").await;

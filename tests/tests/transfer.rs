@@ -129,6 +129,14 @@ async fn furnish(host: &TestHost) {
     )
     .await;
     host.send(Method::DELETE, "/v1/clusters/e", json!({})).await;
+    let notes = json!([
+        {"hook": "advance", "distro": "d", "version": "1", "key": "tries", "value": "2"},
+        {"hook": "advance", "position": 3, "key": "frozen", "value": "since \"Monday\"\n"},
+        {"hook": "ignore", "key": "gone", "value": ""}]);
+    host.post("/v1/pipelines/kernels/notes", json!({"notes": notes}))
+        .await;
+    let gone = json!({"remove": [{"hook": "ignore", "key": "gone"}]});
+    host.post("/v1/pipelines/kernels/notes", gone).await;
 }
 
 async fn history(host: &TestHost) -> Vec<(String, Value, String, String)> {
@@ -306,6 +314,7 @@ async fn an_import_that_cannot_be_whole_writes_nothing() {
         .iter()
         .position(|l| l.contains(r#""type": "ignore""#))
         .unwrap();
+    let note = r#"{"type":"note","pipeline":"kernels","hook":"advance","position":0,"distro":"d","version":"nowhere","key":"k","value":"v"}"#;
     let orphan = r#"{"type":"generation","id":1,"comment":"c","username":"u","at":"2024-01-01T00:00:00Z","epoch":77,"tx":"9"}"#;
     let orphan_at = lines
         .iter()
@@ -353,6 +362,7 @@ async fn an_import_that_cannot_be_whole_writes_nothing() {
         ),
         // A pattern of a distro that is not here must not become one for every distro.
         (ignore_at, ignore.to_owned(), "(ignore) cannot be taken in"),
+        (orphan_at, note.to_owned(), "(note) cannot be taken in"),
         (
             orphan_at,
             orphan.to_owned(),

@@ -115,13 +115,17 @@ Example:
 Examples:
   pointsman decision export 17 -o 17.json
   pointsman plugin replay 17.json
-  pointsman plugin replay 17.json --plugin ./mended.wasm")]
+  pointsman plugin replay 17.json --plugin ./mended.wasm
+  pointsman plugin replay 17.json --repeat 1000")]
     Replay {
         /// What `pointsman decision export` wrote
         bundle: PathBuf,
         /// Another version of the plugin [default: the one that decided]
         #[arg(long, value_name = "FILE")]
         plugin: Option<PathBuf>,
+        /// Make it so often, and count the answers that are not the recorded one, byte for byte
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        repeat: u32,
     },
 }
 

@@ -8,6 +8,7 @@ use pointsman_api::event::Event;
 use pointsman_api::generation::Generation;
 use pointsman_api::ignore::{Ignore, PatternKind};
 use pointsman_api::kernel::{Kernel, Wanted};
+use pointsman_api::note::Note;
 use pointsman_api::pipeline::{Binding, Decision, Limits, Pipeline, Shadow, ShadowDifference};
 use pointsman_api::plugin::Plugin;
 use pointsman_api::run::{Run, Verdict};
@@ -342,6 +343,26 @@ impl Row for Binding {
                 .to_owned(),
             limits(&self.limits),
             self.settings.to_string(),
+        ]
+    }
+}
+
+impl Row for Note {
+    const HEADER: &'static [&'static str] = &["PLACE", "ABOUT", "KEY", "VALUE", "BY"];
+    fn cells(&self) -> Vec<String> {
+        let about = self.distro.as_ref().zip(self.version.as_ref());
+        vec![
+            format!("{}/{}", self.hook, self.position),
+            about.map_or_else(
+                || "the pipeline".to_owned(),
+                |(distro, version)| format!("{distro}/{version}"),
+            ),
+            self.key.clone(),
+            self.value.clone(),
+            self.decision.map_or_else(
+                || "a person".to_owned(),
+                |decision| format!("decision {decision}"),
+            ),
         ]
     }
 }

@@ -33,7 +33,11 @@ pub(super) fn run(context: &Context, verb: Plugin) -> Result<Exit, Error> {
             cases,
             seconds,
         } => tools::bench(context, &file, &cases, seconds),
-        Plugin::Replay { bundle, plugin } => tools::replay(context, &bundle, plugin.as_deref()),
+        Plugin::Replay {
+            bundle,
+            plugin,
+            repeat,
+        } => tools::replay(context, &bundle, plugin.as_deref(), repeat),
         Plugin::List(paging) => {
             let client = context.client()?;
             let nothing = "no plugins: `pointsman plugin upload` adds one";

@@ -93,6 +93,17 @@ const TYPES: &[(&str, &str)] = &[
          limits jsonb, deleted_at timestamptz)
        left join pipeline p on p.name = x.pipeline left join plugin g on g.digest = x.digest
        on conflict (pipeline_id, hook, position) do nothing"),
+    // The decision behind a note stays behind: here it is what a person brought.
+    ("note", "insert into note (pipeline_id, hook, position, kernel_version_id, key, value, deleted_at)
+       -- A version that is not here must not turn into the pipeline: there is none with the id 0.
+       select p.id, x.hook, x.position,
+         case when x.distro is not null or x.version is not null then coalesce(k.id, 0) end, x.key, x.value,
+         x.deleted_at
+       from jsonb_to_recordset($1) x (pipeline text, hook text, position int, distro text, version text,
+         key text, value text, deleted_at timestamptz)
+       left join pipeline p on p.name = x.pipeline left join distro d on d.name = x.distro
+       left join kernel_version k on k.distro_id = d.id and k.version = x.version
+       on conflict (pipeline_id, hook, kernel_version_id, position, key) do nothing"),
     // Its figures are of decisions that stay behind: it begins anew.
     ("shadow", "with added as (
          insert into shadow (pipeline_id, hook, position, plugin_id, settings, deleted_at)

@@ -260,7 +260,7 @@ pub(super) async fn lock(batch: &mut Batch, name: &str) -> Result<i32> {
     .ok_or_else(|| unknown(name))
 }
 
-fn unknown(name: &str) -> crate::error::Error {
+pub(super) fn unknown(name: &str) -> crate::error::Error {
     Refusal::new(
         Kind::NotFound,
         "pipeline_unknown",

@@ -2,10 +2,13 @@
 //! for what it does with them; `facts` is what the questions are made of, `write` what comes out.
 
 mod facts;
+mod notes;
 mod record;
 mod retire;
 mod reuse;
 mod write;
+
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use pointsman_api::pipeline::Limits;
@@ -14,7 +17,9 @@ use sqlx::{Connection as _, PgConnection, QueryBuilder};
 use super::Db;
 use super::event::Position;
 use crate::error::{Error, Result};
+use crate::policy::wit::types::Attrs;
 
+pub use notes::{NoteChange, NoteRow, Remembered};
 pub(super) use record::unpack;
 pub use reuse::Same;
 pub use write::{Made, NewDecision, NewHold, TurnEnd};
@@ -54,6 +59,10 @@ pub struct TurnStart {
     pub wake_at: Option<DateTime<Utc>>,
     /// The newest `ignore` answer depends on all rules.
     pub rules_scope_all: bool,
+    /// There are notes of it, or of kernel versions.
+    pub notes: bool,
+    /// The tags that `ignore` last gave each distro.
+    pub tags: HashMap<i32, Attrs>,
     /// Its bindings, by hook and position.
     pub bindings: Vec<Bound>,
 }
@@ -88,6 +97,8 @@ pub struct Change {
     pub name: String,
     /// It came or went; otherwise only fields of it changed.
     pub existence: bool,
+    /// A note that a decision asked for; otherwise people's, or no note.
+    pub by_policy: bool,
 }
 
 /// Versions to look at again.
@@ -147,7 +158,10 @@ impl Db {
         let Some(row) = sqlx::query!(
             r#"select p.name, p.paused is not null as "paused!", r.epoch as "epoch?", r.tx::text as "tx?",
                  r.event_id as "event_id?", r.held_hook is not null as "held!", r.wake_at as "wake_at?",
-                 coalesce(r.rules_scope_all, false) as "rules_scope_all!"
+                 coalesce(r.rules_scope_all, false) as "rules_scope_all!",
+                 exists (select from note n where n.pipeline_id = p.id and n.deleted_at is null) as "notes!",
+                 coalesce((select jsonb_object_agg(t.distro_id, t.tags) from distro_tags t
+                           where t.pipeline_id = p.id), '{}') as "tags!"
                from pipeline p left join pipeline_progress r on r.pipeline_id = p.id
                where p.id = $1 and p.deleted_at is null"#,
             lock.pipeline,
@@ -167,6 +181,8 @@ impl Db {
         )
         .fetch_all(&self.read)
         .await?;
+        let tags: HashMap<i32, BTreeMap<String, String>> =
+            serde_json::from_value(row.tags).map_err(|e| Error::Internal(e.into()))?;
         Ok(Some(TurnStart {
             pipeline: lock.pipeline,
             name: row.name,
@@ -183,6 +199,11 @@ impl Db {
             held: row.held,
             wake_at: row.wake_at,
             rules_scope_all: row.rules_scope_all,
+            notes: row.notes,
+            tags: tags
+                .into_iter()
+                .map(|(distro, tags)| (distro, tags.into_iter().collect()))
+                .collect(),
             bindings,
         }))
     }
@@ -191,7 +212,9 @@ impl Db {
     pub async fn changes(&self, from: Position, limit: i64) -> Result<Vec<Change>> {
         let rows = sqlx::query!(
             r#"select e.epoch, e.tx::text as "tx!", e.id, e.kind, e.name,
-                 (e.operation <> 'update' or e.changes ? 'deleted') as "existence!"
+                 (e.operation <> 'update' or e.changes ? 'deleted') as "existence!",
+                 (e.kind = 'note' and case e.operation when 'create' then e.changes ? 'decision'
+                    else coalesce(e.changes -> 'decision' ->> 1, '') <> '' end) as "by_policy!"
                from event e
                where (e.epoch, e.tx, e.id) > ((select $1::int), (select $2::text::xid8), (select $3::bigint))
                  and (e.epoch < (select max(id) from epoch) or e.tx < pg_snapshot_xmin(pg_current_snapshot()))
@@ -217,6 +240,7 @@ impl Db {
                     kind: r.kind,
                     name: r.name,
                     existence: r.existence,
+                    by_policy: r.by_policy,
                 })
             })
             .collect()

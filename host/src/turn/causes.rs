@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use pointsman_patterns::{Kind, Pattern};
 
 use crate::db::Db;
+use crate::db::event::Position;
 use crate::db::turn::{Change, NewSweep, Sweep, TurnStart};
 use crate::error::Result;
 
@@ -18,10 +19,20 @@ pub(super) struct Causes {
     pub(super) advance: BTreeSet<i64>,
     /// Sweeps to begin.
     pub(super) sweeps: Vec<NewSweep>,
-    /// A pattern came, went or expired.
-    pub(super) patterns_changed: bool,
+    /// What may have mended a pipeline that holds.
+    pub(super) remedy: Remedy,
     /// When something will have to be looked at even if nothing changes.
     pub(super) next_look: Option<DateTime<Utc>>,
+}
+
+/// What a pipeline that holds waits for, beside another binding: while it holds, its cursor stays, and
+/// the same changes are read again and again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Remedy {
+    /// The newest change of a pattern, or of a note by a person.
+    change: Option<Position>,
+    /// Patterns that have expired.
+    expired: Vec<i64>,
 }
 
 impl Causes {
@@ -52,7 +63,7 @@ impl Causes {
                     touched.extend(name);
                 }
                 "kernel_ignore" => {
-                    causes.patterns_changed = true;
+                    causes.remedy.change = Some(change.position);
                     if let Some((rule, distro)) = db.rule_by_name(&change.name).await? {
                         causes.sweep(match start.rules_scope_all {
                             true => NewSweep {
@@ -71,18 +82,20 @@ impl Causes {
                 "binding" => {
                     let mut parts = change.name.split('/');
                     if parts.next() == Some(&start.name) {
-                        match parts.next() {
-                            Some("ignore") => causes.sweep(NewSweep {
-                                hook: "ignore",
-                                distro: None,
-                                ignore: None,
-                            }),
-                            Some("advance") => causes.sweep(NewSweep {
-                                hook: "advance",
-                                distro: None,
-                                ignore: None,
-                            }),
-                            _ => {}
+                        causes.sweep_all(parts.next());
+                    }
+                }
+                // A policy's own note is no news to it, or one that counts would never come to rest.
+                "note" if !change.by_policy => {
+                    // Pipeline, hook, place, perhaps distro and version, key: none has a slash in it.
+                    let parts: Vec<&str> = change.name.split('/').collect();
+                    if parts[0] == start.name {
+                        causes.remedy.change = Some(change.position);
+                        match parts[..] {
+                            [_, _, _, distro, version, _] => {
+                                touched.insert((distro.to_owned(), version.to_owned()));
+                            }
+                            _ => causes.sweep_all(parts.get(1).copied()),
                         }
                     }
                 }
@@ -110,8 +123,8 @@ impl Causes {
         causes.ignore = ids(db, existence).await?;
         causes.advance = ids(db, touched).await?;
         let (expired, next) = db.expired_rules().await?;
+        causes.remedy.expired.clone_from(&expired);
         for rule in expired {
-            causes.patterns_changed = true;
             causes.sweep(NewSweep {
                 hook: "ignore",
                 distro: None,
@@ -132,6 +145,20 @@ impl Causes {
         }
         causes.next_look = [next, start.wake_at].into_iter().flatten().min();
         Ok(causes)
+    }
+
+    /// Everything that a hook of the kernel pipeline is asked about.
+    fn sweep_all(&mut self, hook: Option<&str>) {
+        let hook = match hook {
+            Some("ignore") => "ignore",
+            Some("advance") => "advance",
+            _ => return,
+        };
+        self.sweep(NewSweep {
+            hook,
+            distro: None,
+            ignore: None,
+        });
     }
 
     fn sweep(&mut self, sweep: NewSweep) {

@@ -52,16 +52,24 @@ fn packed<'a>(names: impl Iterator<Item = &'a str>) -> types::Packed {
     names.flat_map(|name| [name, "\0"]).collect()
 }
 
-/// Asks what is next for `kernels`.
+/// What tags are called among a distro's attrs.
+const TAG: &str = "tag.";
+
+/// Asks what is next for `kernels`. What is remembered of them depends on the binding, and comes later.
 pub(super) fn advance(
     distro: &Distro,
+    tags: &types::Attrs,
     stages: &[Stage],
     kernels: &[Kernel],
     settled: &[String],
 ) -> advance::Question {
+    let mut distro_attrs = distro.attrs();
+    let tags = tags.iter();
+    distro_attrs.extend(tags.map(|(name, value)| (format!("{TAG}{name}"), value.clone())));
+    distro_attrs.sort();
     advance::Question {
         distro: distro.name.clone(),
-        distro_attrs: distro.attrs(),
+        distro_attrs,
         stages: stages
             .iter()
             .map(|stage| advance::Stage {

@@ -435,6 +435,13 @@ async fn absurd_sizes_are_refused() {
         ),
         (
             Method::POST,
+            "/v1/pipelines/kernels/notes",
+            "notes",
+            json!({"hook": "ignore", "key": "k", "value": "v"}),
+            1_000,
+        ),
+        (
+            Method::POST,
             "/v1/clusters",
             "clusters",
             json!({"name": "x", "type": "own"}),

@@ -84,6 +84,9 @@ async fn every_list_has_pages() {
         .await;
         let body = json!({"hosts": [{"cluster": name, "host": "h", "kernels": [{"distro": "a", "version": name}]}]});
         host.post("/v1/hosts", body).await;
+        let note = json!({"hook": "ignore", "key": name, "value": "v"});
+        host.post("/v1/pipelines/kernels/notes", json!({"notes": [note]}))
+            .await;
     }
     for list in [
         "distros",
@@ -94,6 +97,7 @@ async fn every_list_has_pages() {
         "hosts",
         "generations",
         "tokens",
+        "pipelines/kernels/notes",
         "stale?over_seconds=0",
     ] {
         let sign = if list.contains('?') { '&' } else { '?' };

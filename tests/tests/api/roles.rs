@@ -39,6 +39,7 @@ async fn each_role_may_do_what_it_says() {
         "/v1/events",
         "/v1/plugins",
         "/v1/pipelines",
+        "/v1/pipelines/kernels/notes",
         "/v1/decisions",
     ];
     for path in reads {
@@ -153,6 +154,11 @@ async fn each_role_may_do_what_it_says() {
             Method::POST,
             "/v1/pipelines/kernels/bindings/ignore/0/rollback",
             because.clone(),
+        ),
+        (
+            Method::POST,
+            "/v1/pipelines/kernels/notes",
+            json!({"notes": [{"hook": "ignore", "key": "k", "value": "v"}]}),
         ),
         (Method::GET, "/v1/export", because.clone()),
         (Method::POST, "/v1/import", because.clone()),

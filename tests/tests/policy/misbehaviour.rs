@@ -171,18 +171,6 @@ async fn nonsense_about_ignoring_is_refused() {
                 &[],
                 &all,
                 &Basis {
-                    note: Some("memory"),
-                    ..basis
-                },
-            ),
-            "notes-unsupported",
-            "notes",
-        ),
-        (
-            guest::ignores(
-                &[],
-                &all,
-                &Basis {
                     attr: Some("wish"),
                     ..basis
                 },
@@ -211,13 +199,64 @@ async fn nonsense_about_ignoring_is_refused() {
 }
 
 #[tokio::test]
+async fn nonsense_about_notes_and_tags_is_refused() {
+    let (_db, host) = running().await;
+    let all = Ground {
+        scope: "all",
+        rule: None,
+    };
+    let notes = |notes| Basis {
+        notes,
+        ..Basis::default()
+    };
+    let tags = |tags| Basis {
+        tags,
+        ..Basis::default()
+    };
+    let long = "x".repeat(1_020);
+    let many: Vec<String> = (0..65).map(|n| format!("n{n}")).collect();
+    let many_notes: Vec<_> = many.iter().map(|key| (key.as_str(), Some("v"))).collect();
+    let many_tags: Vec<_> = many[..33].iter().map(|key| (key.as_str(), "v")).collect();
+    for (n, (basis, code, says)) in [
+        (notes(&[("a/b", Some("v"))]), "note-key", "a/b"),
+        (notes(&[("", None)]), "note-key", "empty"),
+        (notes(&[("tries", Some(&long))]), "note-too-long", "1025"),
+        (notes(&[("a", Some("\0"))]), "note-text", "NUL"),
+        (notes(&[("a", Some("1")), ("a", None)]), "note-twice", "a"),
+        (notes(&many_notes), "notes-too-many", "65"),
+        (tags(&[("Risk", "high")]), "tag-name", "Risk"),
+        (tags(&[("risk", &long)]), "tag-too-long", "1020"),
+        (tags(&[("a", "1"), ("a", "2")]), "tag-twice", "a"),
+        (tags(&many_tags), "tags-too-many", "33"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let wasm = guest::ignores(&[], &all, &basis);
+        holds_and_recovers(&host, "ignore", n, wasm, code, says).await;
+    }
+    // A step may say as little as an answer.
+    let step = Step {
+        basis: notes(&[("a/b", Some("v"))]),
+        ..Step::default()
+    };
+    let wasm = guest::advances(&[step], &Basis::default());
+    holds_and_recovers(&host, "advance", 10, wasm, "note-key", "a/b").await;
+    assert_eq!(
+        host.get("/v1/pipelines/kernels/notes").await["items"],
+        json!([]),
+        "nothing of a refused answer is kept"
+    );
+}
+
+#[tokio::test]
 async fn nonsense_about_moving_is_refused() {
     let (_db, host) = running().await;
     let basis = Basis::default();
     let to = |stage| Step {
         index: 0,
         stage: Some(stage),
-        purpose: None,
+        ..Step::default()
     };
     // The first of the question is above `fetched`, so that there is a stage below it.
     for version in ["6.5.0-1", "6.1.0-1"] {
@@ -253,15 +292,6 @@ async fn nonsense_about_moving_is_refused() {
             basis,
             "purpose-malformed",
             "rm -rf",
-        ),
-        (
-            vec![],
-            Basis {
-                note: Some("memory"),
-                ..basis
-            },
-            "notes-unsupported",
-            "notes",
         ),
         (vec![], Basis { code: "", ..basis }, "reason-code", ""),
     ]

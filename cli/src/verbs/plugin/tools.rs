@@ -168,7 +168,12 @@ pub(crate) struct Bundle {
 /// The only form of a bundle that there is.
 pub(crate) const BUNDLE_FORMAT: u32 = 1;
 
-pub(super) fn replay(context: &Context, bundle: &Path, file: Option<&Path>) -> Result<Exit, Error> {
+pub(super) fn replay(
+    context: &Context,
+    bundle: &Path,
+    file: Option<&Path>,
+    repeat: u32,
+) -> Result<Exit, Error> {
     let text = local::read(bundle)?;
     let bundle: Bundle = serde_json::from_slice(&text).map_err(|error| {
         Error::hinted(
@@ -204,17 +209,26 @@ pub(super) fn replay(context: &Context, bundle: &Path, file: Option<&Path>) -> R
         }
     };
     let record = &bundle.decision;
-    let again = match replay::again(&plugin, None, record, local.engine()) {
-        Ok(again) => again,
+    let make = || match replay::again(&plugin, None, record, local.engine()) {
+        Ok(again) => Ok(again),
         Err(error @ (NotReplayable::Infrastructure(_) | NotReplayable::OtherEngine)) => {
-            return Err(Error::failed(format!(
+            Err(Error::failed(format!(
                 "decision {} cannot be repeated: {error}",
                 record.id
-            )));
+            )))
         }
-        Err(error) => return Err(Error::failed(error.to_string())),
+        Err(error) => Err(Error::failed(error.to_string())),
     };
+    let again = make()?;
     let difference = replay::compare(record, &again);
+    let recorded = bytes(record.output.as_ref());
+    let other = |again: &replay::Again| {
+        replay::compare(record, again).is_some() || bytes(again.output.as_ref()) != recorded
+    };
+    let mut different = u32::from(other(&again));
+    for _ in 1..repeat {
+        different += u32::from(other(&make()?));
+    }
     let part = match again.ending.outcome {
         "answered" => pointsman_host::contract::Part::Answer,
         _ => pointsman_host::contract::Part::Stop,
@@ -227,7 +241,7 @@ pub(super) fn replay(context: &Context, bundle: &Path, file: Option<&Path>) -> R
         context.out.document(&json!({
             "decision": record.id, "plugin": plugin.digest(), "outcome": again.ending.outcome,
             "code": again.ending.code, "text": again.ending.text, "fuel": again.fuel, "output": output,
-            "same": difference.is_none(),
+            "same": different == 0, "repeats": repeat, "different": different,
         }))?;
     } else {
         context.out.table(&Table::facts(vec![
@@ -261,15 +275,27 @@ pub(super) fn replay(context: &Context, bundle: &Path, file: Option<&Path>) -> R
                     ),
                 },
             ),
+            (
+                "repeated",
+                match repeat {
+                    1 => String::new(),
+                    _ => format!("{repeat} times, {different} with other bytes"),
+                },
+            ),
         ]))?;
         if let Some(output) = output {
             context.out.line("\noutput:")?;
             context.out.document(&output)?;
         }
     }
-    Ok(if difference.is_none() {
+    Ok(if different == 0 {
         Exit::Ok
     } else {
         Exit::Differs
     })
+}
+
+/// An output as the record keeps it; nothing where there is none.
+fn bytes(output: Option<&Value>) -> Vec<u8> {
+    output.map_or_else(Vec::new, |output| output.to_string().into_bytes())
 }

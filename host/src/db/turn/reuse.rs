@@ -18,6 +18,8 @@ pub struct Same<'a> {
     pub plugin: i32,
     /// Its settings.
     pub settings: &'a Value,
+    /// What else it is given: notes; none where there are none.
+    pub context: Option<&'a Value>,
     /// The SHA-256 of the question.
     pub digest: &'a [u8],
     /// The time of asking.
@@ -26,14 +28,14 @@ pub struct Same<'a> {
 
 impl Db {
     /// The newest decision that answered this very question, if its answer holds still, with the
-    /// answer; none for an abstention. One that was given anything but its question (facts, notes)
-    /// is not used again: that may have changed.
+    /// answer; none for an abstention. It was given the same notes, and no facts: those may have
+    /// changed.
     pub async fn answered_before(&self, same: &Same<'_>) -> Result<Option<(i64, Option<Value>)>> {
         let row = sqlx::query!(
             r#"select x.id, x.outcome, o.bytes as output
                from decision x join blob o on o.digest = x.output
                where x.input = $1 and x.pipeline_id = $2 and x.hook = $3 and x.plugin_id = $4
-                 and x.settings = $5 and x.context is null
+                 and x.settings = $5 and x.context is not distinct from $7
                  and x.outcome in ('answered', 'abstained') and (x.wake_at is null or x.wake_at > $6)
                order by x.id desc limit 1"#,
             same.digest,
@@ -42,6 +44,7 @@ impl Db {
             same.plugin,
             same.settings,
             same.at,
+            same.context,
         )
         .fetch_optional(&self.read)
         .await?;

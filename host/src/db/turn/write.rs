@@ -1,5 +1,7 @@
 //! What a turn writes: decisions, what is derived from them, moves, and how far it has read.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use pointsman_api::pipeline::Limits;
 use sqlx::PgConnection;
@@ -7,10 +9,12 @@ use sqlx::PgConnection;
 use super::super::batch::nothing;
 use super::super::event::Position;
 use super::super::{Actor, Batch, Db};
+use super::notes::{NoteChange, write_notes, write_tags};
 use super::record::Recorded;
 use super::{NewSweep, PipelineLock};
 use crate::error::Result;
 use crate::plan;
+use crate::policy::wit::types::Attrs;
 
 /// A decision to record.
 #[derive(Debug, Clone)]
@@ -96,6 +100,10 @@ pub struct TurnEnd {
     pub moves: Vec<plan::Move>,
     /// Runs wanted, or no longer.
     pub wanted: Vec<plan::Wish>,
+    /// Notes to write.
+    pub notes: Vec<NoteChange>,
+    /// The tags of distros that have other ones now.
+    pub tags: HashMap<i32, Attrs>,
     /// Sweeps to begin.
     pub sweeps: Vec<NewSweep>,
     /// The sweep that was worked on, and up to where; none: it is done.
@@ -106,24 +114,24 @@ pub struct TurnEnd {
     pub wake_at: Option<DateTime<Utc>>,
     /// Set if `ignore` answered: whether it depends on all rules.
     pub rules_scope_all: Option<bool>,
-    /// Who proposed the moves: `kernel-ladder@0123456789ab`.
+    /// Who proposed the moves, or the notes: `kernel-ladder@0123456789ab`.
     pub mover: String,
 }
 
 impl Db {
-    /// Writes what a turn decided: all or nothing. Returns how many moves were dropped because the
-    /// version had changed meanwhile; its own event brings such a version back.
+    /// Writes what a turn decided: all or nothing. Returns how many moves and notes were dropped because
+    /// the version or the note had changed meanwhile; its own event brings such a one back.
     pub async fn turn_end(&self, lock: &PipelineLock, end: TurnEnd) -> Result<u64> {
-        let moves = !end.moves.is_empty();
+        let journalled = !end.moves.is_empty() || !end.notes.is_empty();
         let recorded = Recorded::new(&end.decisions)?;
         let actor = Actor {
             user: format!("policy:{}", end.mover),
             address: None,
         };
         // Only what is journalled needs a generation; a turn that moves nothing leaves none.
-        let (mut batch, mut plain) = match moves {
+        let (mut batch, mut plain) = match journalled {
             true => (
-                Some(self.begin(&actor, None, || move_comment(&end)).await?),
+                Some(self.begin(&actor, None, || comment(&end)).await?),
                 None,
             ),
             false => (None, Some(self.write.begin().await?)),
@@ -144,7 +152,9 @@ impl Db {
             .collect();
         write_ignored(conn, &end, &ids).await?;
         write_wanted(conn, &end, &ids).await?;
+        write_tags(conn, lock.pipeline, &end.tags).await?;
         let moved = write_moves(conn, &end).await?;
+        let noted = write_notes(conn, lock.pipeline, &end.notes, &ids).await?;
         for sweep in &end.sweeps {
             sqlx::query!(
                 "insert into sweep (pipeline_id, hook, distro_id, ignore_id)
@@ -204,11 +214,19 @@ impl Db {
         .await?;
         if let Some(batch) = &mut batch {
             let generation = batch.generation();
+            let noting: Vec<i64> = end
+                .notes
+                .iter()
+                .filter_map(|note| ids.get(note.decision).copied())
+                .filter(|_| noted > 0)
+                .collect();
             sqlx::query!(
                 "update decision set generation = $2
-                 where id = any($1) and hook = 'advance' and generation is null",
+                 where id = any($1) and generation is null and (hook = 'advance' and $3 or id = any($4))",
                 &ids,
-                generation
+                generation,
+                moved > 0,
+                &noting,
             )
             .execute(batch.conn())
             .await?;
@@ -220,7 +238,7 @@ impl Db {
             (None, Some(plain)) => plain.commit().await?,
             (None, None) => {}
         }
-        Ok(end.moves.len() as u64 - moved)
+        Ok((end.moves.len() + end.notes.len()) as u64 - moved - noted)
     }
 }
 
@@ -228,20 +246,30 @@ async fn finish(batch: Batch) -> Result<()> {
     batch.commit(nothing()).await.map(drop)
 }
 
-fn move_comment(end: &TurnEnd) -> String {
-    let [first, rest @ ..] = end.moves.as_slice() else {
-        return "Policy".to_owned();
-    };
-    let more = match rest.len() {
+fn comment(end: &TurnEnd) -> String {
+    let more = |count: usize, what: &str| match count {
         0 => String::new(),
-        more => format!(", and {more} more moves"),
+        more => format!(", and {more} more {what}"),
     };
-    let mut comment = format!(
-        "{} to {}: {}{more}",
-        first.name,
-        first.stage,
-        first.reason_text.trim_end_matches('.')
-    );
+    let mut comment = match (end.moves.as_slice(), end.notes.as_slice()) {
+        ([first, rest @ ..], _) => format!(
+            "{} to {}: {}{}",
+            first.name,
+            first.stage,
+            first.reason_text.trim_end_matches('.'),
+            more(rest.len(), "moves")
+        ),
+        ([], [first, rest @ ..]) => format!(
+            "{} `{}`{}",
+            match first.value {
+                Some(_) => "Note",
+                None => "Forget",
+            },
+            first.key,
+            more(rest.len(), "notes")
+        ),
+        ([], []) => "Policy".to_owned(),
+    };
     comment.truncate(comment.floor_char_boundary(1_000));
     comment
 }

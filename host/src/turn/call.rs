@@ -1,0 +1,215 @@
+//! One call of one binding, and the record of it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+
+use super::facts::Record;
+use super::{Stopped, Worker, question};
+use crate::db::turn::{Bound, Made, NewDecision, NewHold, Same, TurnEnd};
+use crate::error::Error;
+use crate::plan;
+use crate::policy::wit::types::{Attrs, Basis, Context, Stop};
+use crate::policy::{Asks, CallLimits, Decided, Outcome, Plugin};
+
+impl Worker {
+    /// Calls one binding and records the decision. None: it abstains.
+    pub(super) async fn call<Q>(
+        &self,
+        call: &Call<'_>,
+        hook: &'static str,
+        question: &Q,
+        end: &mut TurnEnd,
+    ) -> Result<Option<Q::Answer>, Stopped>
+    where
+        Q: Asks + Serialize,
+        Q::Answer: Serialize + DeserializeOwned + HasBasis,
+    {
+        let Some(plugin) = self.loaded.get(&call.bound.digest) else {
+            return Err(Error::Internal(anyhow::anyhow!(
+                "plugin {} is not loaded",
+                call.bound.digest
+            ))
+            .into());
+        };
+        let context = Context {
+            pipeline: call.pipeline.to_owned(),
+            at: question::instant(call.at),
+            seed: seed(call.pipeline, hook, call.subject),
+            settings: call.bound.settings.to_string(),
+            notes: call.notes.clone(),
+            facts: vec![],
+            attrs: vec![],
+        };
+        let mut given = serde_json::Map::new();
+        if !call.notes.is_empty() {
+            given.insert("notes".to_owned(), serde_json::json!(call.notes));
+        }
+        let notes = some(given.clone());
+        let seed = context.seed.cast_signed();
+        let input = json(question)?;
+        let digest = Sha256::digest(&input).to_vec();
+        let same = Same {
+            pipeline: call.id,
+            hook,
+            plugin: call.bound.plugin,
+            settings: &call.bound.settings,
+            context: notes.as_ref(),
+            digest: &digest,
+            at: call.at,
+        };
+        if let Some((id, output)) = self.db.answered_before(&same).await? {
+            metrics::counter!("pointsman_decisions_reused_total", "hook" => hook).increment(1);
+            end.decisions.push(Made::Before(id));
+            // An abstention has no answer.
+            return match output {
+                Some(output) => Ok(Some(
+                    serde_json::from_value(output).map_err(|e| Error::Internal(e.into()))?,
+                )),
+                None => Ok(None),
+            };
+        }
+        let limits = CallLimits::of(Q::HOOK).set(&call.bound.limits, &self.ceilings);
+        let facts = Record::new(&self.db, call.distro);
+        // On the turn's own thread: to hand a small call over to another takes longer than the call.
+        let asked = AssertUnwindSafe(|| ask(plugin, &limits, &context, question, facts));
+        // A fault of the host's within a call is an error of this turn, and not the end of all turns.
+        let (Decided { called, facts }, failed) =
+            tokio::task::block_in_place(|| catch_unwind(asked))
+                .map_err(|_| Error::Internal(anyhow::anyhow!("the call of a plugin panicked")))?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        metrics::counter!("pointsman_decisions_total", "hook" => hook, "outcome" => called.outcome.code())
+            .increment(1);
+        metrics::histogram!("pointsman_decision_seconds", "hook" => hook)
+            .record(called.duration.as_secs_f64());
+        let ending = called.outcome.ending(|answer| {
+            let reason = &answer.basis().reason;
+            (&reason.code, &reason.text)
+        });
+        let output = match &called.outcome {
+            Outcome::Answered(answer) => Some(json(answer)?),
+            Outcome::Stopped(stop) => Some(json(stop)?),
+            _ => None,
+        };
+        let wake_at = match &called.outcome {
+            Outcome::Answered(answer) => plan::earliest(answer.bases(), call.at),
+            _ => None,
+        };
+        if !facts.is_empty() {
+            given.insert("facts".to_owned(), serde_json::json!(facts));
+        }
+        end.decisions.push(Made::New(Box::new(NewDecision {
+            hook,
+            position: call.bound.position,
+            subject: call.subject.to_owned(),
+            at: call.at,
+            plugin: call.bound.plugin,
+            settings: call.bound.settings.clone(),
+            context: some(given),
+            seed,
+            engine: self.runtime.engine_fingerprint().to_owned(),
+            items: i32::try_from(call.items).unwrap_or(i32::MAX),
+            digest,
+            input,
+            output,
+            outcome: ending.outcome.to_owned(),
+            reason_code: ending.code.clone(),
+            reason_text: ending.text.clone(),
+            fuel: i64::try_from(called.fuel).unwrap_or(i64::MAX),
+            duration_us: i64::try_from(called.duration.as_micros()).unwrap_or(i64::MAX),
+            wake_at,
+            limits: Some(limits.beside(Q::HOOK)).filter(|limits| !limits.is_default()),
+            log: Some(called.log.clone()).filter(|log| !log.is_empty()),
+        })));
+        match called.outcome {
+            Outcome::Answered(answer) => Ok(Some(answer)),
+            Outcome::Stopped(Stop::Abstain(_)) => Ok(None),
+            _ => Err(Stopped::Held(NewHold {
+                hook,
+                code: ending.code,
+                text: format!(
+                    "{}@{}: {}",
+                    call.bound.name,
+                    &call.bound.digest[..12],
+                    ending.text
+                ),
+                decision: Some(end.decisions.len() - 1),
+            })),
+        }
+    }
+}
+
+/// What a call is about, beside its question.
+pub(super) struct Call<'a> {
+    pub(super) id: i32,
+    pub(super) pipeline: &'a str,
+    pub(super) bound: &'a Bound,
+    pub(super) subject: &'a str,
+    pub(super) distro: i32,
+    pub(super) items: usize,
+    /// What this place remembers of the pipeline.
+    pub(super) notes: Attrs,
+    pub(super) at: DateTime<Utc>,
+}
+
+/// What was given beside the question; none where there was nothing.
+fn some(given: serde_json::Map<String, serde_json::Value>) -> Option<serde_json::Value> {
+    (!given.is_empty()).then(|| given.into())
+}
+
+/// Asks, and answers what the policy asks back; and why that could not be answered, if so.
+fn ask<Q: Asks>(
+    plugin: &Plugin,
+    limits: &CallLimits,
+    context: &Context,
+    question: &Q,
+    mut facts: Record,
+) -> (Decided<Q::Answer>, Option<Error>) {
+    let decided = plugin.decide(limits, context, question, &mut facts);
+    (decided, facts.failed)
+}
+
+/// An answer, which always has a basis.
+pub(super) trait HasBasis {
+    fn basis(&self) -> &Basis;
+
+    /// All that it has, its parts' included.
+    fn bases(&self) -> Vec<&Basis> {
+        vec![self.basis()]
+    }
+}
+
+impl HasBasis for crate::policy::wit::ignore::Answer {
+    fn basis(&self) -> &Basis {
+        &self.basis
+    }
+}
+
+impl HasBasis for crate::policy::wit::advance::Answer {
+    fn basis(&self) -> &Basis {
+        &self.basis
+    }
+
+    fn bases(&self) -> Vec<&Basis> {
+        let steps = self.steps.iter().map(|step| &step.basis);
+        std::iter::once(&self.basis).chain(steps).collect()
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, Stopped> {
+    serde_json::to_vec(value).map_err(|e| Error::Internal(e.into()).into())
+}
+
+/// The same for one subject, so that a random choice stays put.
+fn seed(pipeline: &str, hook: &str, subject: &str) -> u64 {
+    let digest = Sha256::digest(format!("{pipeline}\0{hook}\0{subject}"));
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+}
