@@ -7,7 +7,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
-use wit_parser::{Docs, Function, InterfaceId, Resolve, SourceMap, Type, TypeDefKind, TypeId, TypeOwner};
+use wit_parser::{
+    Docs, Function, InterfaceId, Resolve, SourceMap, Type, TypeDefKind, TypeId, TypeOwner,
+};
 
 /// The world that a plugin is built for, beside those that the contract has.
 pub(crate) const WORLD: &str = "plugin";
@@ -18,6 +20,13 @@ pub(crate) const SETTINGS: &str = "settings";
 /// The types that have a form of their own in a script, by name.
 const PACKED: &str = "packed";
 const ATTRS: &str = "attrs";
+
+/// What Python keeps for itself, of words that a field could have.
+const PYTHON_KEYWORDS: &[&str] = &[
+    "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif",
+    "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda",
+    "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
+];
 
 /// The contract, read.
 pub struct Contract {
@@ -73,10 +82,16 @@ impl Contract {
         let known: BTreeSet<&str> = self.exportable().collect();
         let known_list = || known.iter().copied().collect::<Vec<_>>().join(", ");
         if let Some(other) = exports.iter().find(|name| !known.contains(name.as_str())) {
-            bail!("{place} names `{other}`, which is no hook: there are {}", known_list());
+            bail!(
+                "{place} names `{other}`, which is no hook: there are {}",
+                known_list()
+            );
         }
         if exports.iter().all(|name| name == SETTINGS) {
-            bail!("{place} names no hook: a plugin answers at least one of {}", known_list());
+            bail!(
+                "{place} names no hook: a plugin answers at least one of {}",
+                known_list()
+            );
         }
         Ok(())
     }
@@ -90,7 +105,10 @@ impl Contract {
             .map(|name| format!(" export {name};"))
             .collect();
         let world = format!("{package}\nworld {WORLD} {{{exports} }}\n");
-        let files = self.files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let files = self
+            .files
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()));
         for (name, text) in files.chain([("plugin.wit", world.as_str())]) {
             let path = dir.join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -160,8 +178,11 @@ impl Contract {
             TypeDefKind::List(ty) => json!(["list", self.shape(ty, naming)]),
             TypeDefKind::Option(ty) => json!(["option", self.shape(ty, naming)]),
             TypeDefKind::Tuple(tuple) => {
-                let types: Vec<Value> =
-                    tuple.types.iter().map(|ty| self.shape(ty, naming)).collect();
+                let types: Vec<Value> = tuple
+                    .types
+                    .iter()
+                    .map(|ty| self.shape(ty, naming))
+                    .collect();
                 json!(["tuple", types])
             }
             TypeDefKind::Record(record) => {
@@ -173,8 +194,7 @@ impl Contract {
                 json!(["record", self.path(id), fields])
             }
             TypeDefKind::Enum(cases) => {
-                let names: Vec<&str> =
-                    cases.cases.iter().map(|case| case.name.as_str()).collect();
+                let names: Vec<&str> = cases.cases.iter().map(|case| case.name.as_str()).collect();
                 json!(["enum", self.path(id), names])
             }
             TypeDefKind::Variant(cases) => {
@@ -217,7 +237,10 @@ impl Contract {
         let interface = &self.resolve.interfaces[*id];
         let own = interface.types.values().copied().filter(|id| {
             // `use` makes a type of the same name that stands for the other.
-            !matches!(&self.resolve.types[*id].kind, TypeDefKind::Type(Type::Id(_)))
+            !matches!(
+                &self.resolve.types[*id].kind,
+                TypeDefKind::Type(Type::Id(_))
+            )
         });
         (interface.docs.contents.as_deref(), own.collect())
     }
@@ -238,9 +261,13 @@ impl Contract {
     }
 }
 
-/// `wake-at` in Python.
+/// `wake-at` in Python, and `class_` for what it keeps for itself, as the bindings have it.
 pub(crate) fn snake(name: &str) -> String {
-    name.replace('-', "_")
+    let name = name.replace('-', "_");
+    match PYTHON_KEYWORDS.contains(&name.as_str()) {
+        true => format!("{name}_"),
+        false => name,
+    }
 }
 
 /// `wake-at` in JavaScript.
@@ -346,6 +373,7 @@ mod tests {
     #[test]
     fn names_are_those_of_the_language() {
         assert_eq!(snake("wake-at"), "wake_at");
+        assert_eq!(snake("class"), "class_");
         assert_eq!(camel("wake-at"), "wakeAt");
         assert_eq!(pascal("past-run"), "PastRun");
     }

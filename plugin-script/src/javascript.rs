@@ -51,10 +51,15 @@ pub fn build(
         disable_gc: false,
         runtime: Runtime::DefaultSync,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(componentize(&options)).map_err(|error| {
-        anyhow!("{}", format!("{error:#}").replace("(/", "(").trim().to_owned())
-            .context(format!("{} does not load", policy.display()))
+        anyhow!(
+            "{}",
+            format!("{error:#}").replace("(/", "(").trim().to_owned()
+        )
+        .context(format!("{} does not load", policy.display()))
     })
 }
 
@@ -63,9 +68,11 @@ fn exports(dir: &Path) -> anyhow::Result<Vec<String>> {
     let path = dir.join(MANIFEST);
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let manifest: Value = serde_json::from_str(&text)
-        .with_context(|| format!("{} is no JSON", path.display()))?;
-    let named = manifest.pointer("/pointsman/exports").and_then(Value::as_array);
+    let manifest: Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
+    let named = manifest
+        .pointer("/pointsman/exports")
+        .and_then(Value::as_array);
     let named: Option<Vec<String>> = named.and_then(|names| {
         let name = |name: &Value| name.as_str().map(str::to_owned);
         names.iter().map(name).collect()

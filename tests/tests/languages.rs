@@ -78,7 +78,10 @@ impl Desk {
                 &self.read(&format!("{hook}/cases/{hook}.json")),
             );
         }
-        let exports = format!("[{}\"settings\"]", HOOKS.map(|h| format!("\"{h}\", ")).concat());
+        let exports = format!(
+            "[{}\"settings\"]",
+            HOOKS.map(|h| format!("\"{h}\", ")).concat()
+        );
         let one = self.read(&format!("gate/{manifest}"));
         let all = one.replace("[\"gate\", \"settings\"]", &exports);
         assert_ne!(one, all, "the manifest names what it exports");
@@ -88,7 +91,9 @@ impl Desk {
 
     /// What the cases of `all` came to, by name.
     async fn test_all(&self) -> Vec<Value> {
-        let tested = self.ok(&["plugin", "test", "all/all.wasm", "all/cases", "--json"]).await;
+        let tested = self
+            .ok(&["plugin", "test", "all/all.wasm", "all/cases", "--json"])
+            .await;
         let tested: Vec<Value> = tested
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
@@ -129,6 +134,11 @@ fn faults() -> Value {
         stop("unknown field", "unknown", "failed", "policy.misfit"),
         stop("abstain", "abstain", "abstained", "not.mine"),
         stop("seen", "seen", "failed", "seen"),
+        {
+            "name": "a field that is a word of the language",
+            "hook": "triage",
+            "expect": {"answer": {"findings": [{"job": "check", "class": "new"}]}},
+        },
     ])
 }
 
@@ -137,7 +147,8 @@ async fn bind(desk: &Desk, host: &TestHost) {
     host.distro("debian-12").await;
     host.kernels("debian-12", &["6.1.0-1"]).await;
     desk.ok(&["plugin", "upload", "all/all.wasm"]).await;
-    desk.ok(&["pipeline", "bind", "kernels", "ignore", "all"]).await;
+    desk.ok(&["pipeline", "bind", "kernels", "ignore", "all"])
+        .await;
     host.idle().await;
     assert_eq!(
         host.kernel_names("ignored=true").await,
@@ -148,7 +159,15 @@ async fn bind(desk: &Desk, host: &TestHost) {
         (r#"{"hosts": 1000}"#, "Nobody has that many."),
     ] {
         let bad = desk
-            .run(&["pipeline", "bind", "kernels", "ignore", "all", "--settings", settings])
+            .run(&[
+                "pipeline",
+                "bind",
+                "kernels",
+                "ignore",
+                "all",
+                "--settings",
+                settings,
+            ])
             .await;
         assert!(bad.0 == Some(1) && bad.2.contains(wrong), "{bad:?}");
     }
@@ -157,12 +176,16 @@ async fn bind(desk: &Desk, host: &TestHost) {
 const JAVASCRIPT: &str = r#"
 import { abstain, failed, problem } from "./pointsman.js";
 import * as its from "./every.js";
-export { ignore, advance, review, gate, select, run, triage } from "./every.js";
+export { ignore, advance, review, gate, select, run } from "./every.js";
 
 export const settings = { type: "object", properties: its.properties, additionalProperties: false };
 
 export function check(settings) {
     return settings.hosts > 100 ? [problem("/hosts", "settings.too-large", "Nobody has that many.")] : [];
+}
+
+export function triage(context, question) {
+    return { ...its.triage(context, question), findings: [{ job: "check", class: "new" }] };
 }
 
 function nameOf(thing) {
@@ -194,8 +217,11 @@ async fn javascript_plugins_work_the_first_time() {
 
     // One as it comes.
     desk.ok(&["plugin", "build", "gate"]).await;
-    desk.ok(&["plugin", "check", "gate/gate.wasm", "--settings", "{}"]).await;
-    let tested = desk.ok(&["plugin", "test", "gate/gate.wasm", "gate/cases"]).await;
+    desk.ok(&["plugin", "check", "gate/gate.wasm", "--settings", "{}"])
+        .await;
+    let tested = desk
+        .ok(&["plugin", "test", "gate/gate.wasm", "gate/cases"])
+        .await;
     assert!(tested.contains("a list that is cut short runs"), "{tested}");
 
     // All in one.
@@ -204,7 +230,9 @@ async fn javascript_plugins_work_the_first_time() {
         every += &format!("import * as {hook}_ from \"./its_{hook}.js\";\n");
         every += &format!("export const {hook} = {hook}_.{hook};\n");
     }
-    let properties = HOOKS.map(|hook| format!("...{hook}_.settings.properties, ")).concat();
+    let properties = HOOKS
+        .map(|hook| format!("...{hook}_.settings.properties, "))
+        .concat();
     every += &format!("export const properties = {{ {properties} }};\n");
     desk.write("all/every.js", &every);
     desk.write("all/policy.js", JAVASCRIPT);
@@ -214,7 +242,8 @@ async fn javascript_plugins_work_the_first_time() {
     let uncaught = text_of(&tested, "uncaught");
     let line = line_of(JAVASCRIPT, "thing.nothing.name");
     assert!(
-        uncaught.starts_with("TypeError: ") && uncaught.contains(&format!("(at nameOf (policy.js:{line}:")),
+        uncaught.starts_with("TypeError: ")
+            && uncaught.contains(&format!("(at nameOf (policy.js:{line}:")),
         "{uncaught}"
     );
     let misfit = text_of(&tested, "misfit");
@@ -232,8 +261,18 @@ async fn javascript_plugins_work_the_first_time() {
     assert_eq!(
         seen,
         json!([
-            [["absent", null], ["value", "[]"], ["refused", "query.unknown"]],
-            7, ["a", "b"], "x", "v", null, at, at
+            [
+                ["absent", null],
+                ["value", "[]"],
+                ["refused", "query.unknown"]
+            ],
+            7,
+            ["a", "b"],
+            "x",
+            "v",
+            null,
+            at,
+            at
         ])
     );
     bind(&desk, &host).await;
@@ -251,7 +290,9 @@ async fn javascript_plugins_work_the_first_time() {
         missing.0 == Some(1) && missing.2.contains("policy.js exports no function `gate`"),
         "{missing:?}"
     );
-    let manifest = desk.read("gate/package.json").replace("\"gate\", ", "\"gates\", ");
+    let manifest = desk
+        .read("gate/package.json")
+        .replace("\"gate\", ", "\"gates\", ");
     desk.write("gate/package.json", &manifest);
     let unknown = desk.run(&["plugin", "build", "gate"]).await;
     assert!(
@@ -268,9 +309,10 @@ import time
 
 from pointsman import Abstain, Failed, Problem, because
 from pointsman.react import Act, Answer
+from pointsman.triage import Finding
 
 import every
-from every import advance, gate, ignore, review, run, select, triage
+from every import advance, gate, ignore, review, run, select
 
 SETTINGS = {"type": "object", "properties": every.properties, "additionalProperties": False}
 
@@ -278,6 +320,12 @@ SETTINGS = {"type": "object", "properties": every.properties, "additionalPropert
 def check(settings):
     if settings["hosts"] > 100:
         return [Problem("/hosts", "settings.too-large", "Nobody has that many.")]
+
+
+def triage(context, question):
+    answer = every.triage(context, question)
+    answer.findings.append(Finding(job="check", class_="new"))
+    return answer
 
 
 def name_of(thing):
@@ -318,7 +366,9 @@ async fn python_plugins_work_the_first_time() {
     for hook in HOOKS {
         every += &format!("import its_{hook}\nfrom its_{hook} import {hook}\n");
     }
-    let properties = HOOKS.map(|hook| format!("**its_{hook}.SETTINGS[\"properties\"], ")).concat();
+    let properties = HOOKS
+        .map(|hook| format!("**its_{hook}.SETTINGS[\"properties\"], "))
+        .concat();
     every += &format!("properties = {{{properties}}}\n");
     desk.write("all/every.py", &every);
     desk.write("all/policy.py", PYTHON);
@@ -343,8 +393,18 @@ async fn python_plugins_work_the_first_time() {
     assert_eq!(
         seen,
         json!([
-            [["absent", null], ["value", "[]"], ["refused", "query.unknown"]],
-            7, ["a", "b"], "x", "v", null, at, at
+            [
+                ["absent", null],
+                ["value", "[]"],
+                ["refused", "query.unknown"]
+            ],
+            7,
+            ["a", "b"],
+            "x",
+            "v",
+            null,
+            at,
+            at
         ])
     );
     bind(&desk, &host).await;

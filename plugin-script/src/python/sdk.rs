@@ -17,7 +17,9 @@ pub fn sdk(contract: &Contract) -> Vec<(String, String)> {
         "pointsman/__init__.py".to_owned(),
         include_str!("init.py").to_owned(),
     )];
-    let hooks = contract.exportable().filter(|name| *name != crate::contract::SETTINGS);
+    let hooks = contract
+        .exportable()
+        .filter(|name| *name != crate::contract::SETTINGS);
     for interface in [SHARED].into_iter().chain(hooks) {
         let module = Module::new(contract, interface).write();
         files.push((format!("pointsman/{interface}.py"), module));
@@ -76,11 +78,19 @@ impl<'a> Module<'a> {
                     let settings = name == "context" && field.name == "settings";
                     let (ty, default) = if settings {
                         self.uses.insert("Any");
-                        ("dict[str, Any]".to_owned(), Some("field(default_factory=dict)"))
+                        (
+                            "dict[str, Any]".to_owned(),
+                            Some("field(default_factory=dict)"),
+                        )
                     } else {
                         self.field(&field.ty)
                     };
-                    (snake(&field.name), ty, default, field.docs.contents.as_deref())
+                    (
+                        snake(&field.name),
+                        ty,
+                        default,
+                        field.docs.contents.as_deref(),
+                    )
                 });
                 let fields: Vec<_> = fields.collect();
                 // Fields that must be there may stand behind others.
@@ -119,7 +129,9 @@ impl<'a> Module<'a> {
                 let vals: Vec<Type> = cases.cases.iter().filter_map(|case| case.ty).collect();
                 let vals: Vec<String> = vals.iter().map(|ty| self.field(ty).0).collect();
                 let val = vals.join(" | ");
-                format!("\n\n@dataclass\nclass {class}:\n    tag: {tag}\n    val: {val} | None = None\n")
+                format!(
+                    "\n\n@dataclass\nclass {class}:\n    tag: {tag}\n    val: {val} | None = None\n"
+                )
             }
             // Names for strings, numbers and attrs.
             _ => String::new(),
@@ -146,12 +158,13 @@ impl<'a> Module<'a> {
         let (name, kind, _) = contract.definition(id);
         match (name, kind) {
             ("packed", _) => ("list[str]".to_owned(), list),
-            ("attrs", _) => ("dict[str, str]".to_owned(), Some("field(default_factory=dict)")),
+            ("attrs", _) => (
+                "dict[str, str]".to_owned(),
+                Some("field(default_factory=dict)"),
+            ),
             (_, TypeDefKind::Type(ty)) => self.field(ty),
             (_, TypeDefKind::List(ty)) => (format!("list[{}]", self.field(ty).0), list),
-            (_, TypeDefKind::Option(ty)) => {
-                (format!("{} | None", self.field(ty).0), Some("None"))
-            }
+            (_, TypeDefKind::Option(ty)) => (format!("{} | None", self.field(ty).0), Some("None")),
             (_, TypeDefKind::Tuple(tuple)) => {
                 let types: Vec<String> = tuple.types.iter().map(|ty| self.field(ty).0).collect();
                 (format!("tuple[{}]", types.join(", ")), None)
@@ -175,7 +188,13 @@ fn doc(docs: &str) -> String {
         lines => {
             let lines: Vec<String> = lines
                 .iter()
-                .map(|line| if line.is_empty() { String::new() } else { format!("    {line}") })
+                .map(|line| {
+                    if line.is_empty() {
+                        String::new()
+                    } else {
+                        format!("    {line}")
+                    }
+                })
                 .collect();
             format!("    \"\"\"{}\n    \"\"\"\n", lines.join("\n").trim_start())
         }

@@ -35,7 +35,8 @@ pub(super) fn find(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
     // with the process.
     let path = tools.join(format!("componentize-py-{VERSION}.lock"));
     let lock = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    lock.lock()
+        .with_context(|| format!("cannot lock {}", path.display()))?;
     if !complete.is_file() {
         install(&venv, progress)?;
         if !is_right(&program) {
@@ -94,11 +95,19 @@ fn install(venv: &Path, progress: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
         })?;
         make_venv(venv, progress)?;
     }
-    progress(&format!("installing componentize-py {VERSION} with pip, some 30 MB"));
+    progress(&format!(
+        "installing componentize-py {VERSION} with pip, some 30 MB"
+    ));
     let mut pip = Command::new(venv.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--no-input", "--disable-pip-version-check"])
-        .args(["--only-binary", ":all:"])
-        .arg(format!("componentize-py=={VERSION}"));
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--no-input",
+        "--disable-pip-version-check",
+    ])
+    .args(["--only-binary", ":all:"])
+    .arg(format!("componentize-py=={VERSION}"));
     run_with_progress(&mut pip, progress).with_context(|| {
         format!(
             "componentize-py {VERSION} cannot be installed: is there a network, and a package index that \
