@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 pub use component::{encode, exports};
-pub use toolchain::{TARGET, WasmToolchain};
+pub use toolchain::{TARGET, WasmToolchain, install_debian_packages};
 
 /// What runs in a guest may use.
 pub const GUEST_FEATURES: &str = "-Ctarget-feature=+simd128";

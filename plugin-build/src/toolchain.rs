@@ -86,7 +86,7 @@ impl WasmToolchain {
         }
         if may_debian {
             progress("installing rustc-web, cargo-web and rust-web-src with apt-get");
-            match install_debian() {
+            match install_debian_packages(&DEBIAN_PACKAGES) {
                 Ok(()) => return Self::debian(&sysroot),
                 Err(error) => tried.push(format!("{error:#}")),
             }
@@ -218,13 +218,19 @@ fn debian_is_installed() -> bool {
     all_there && version_of(DEBIAN_RUSTC).is_ok_and(|version| version >= OLDEST_RUSTC)
 }
 
-fn install_debian() -> anyhow::Result<()> {
+/// Installs packages of Debian, or of a system made from it, without asking anything.
+///
+/// # Errors
+///
+/// There is no `apt-get`, no way to be root without a password, no such package, or no network; or
+/// another package would have to go.
+pub fn install_debian_packages(packages: &[&str]) -> anyhow::Result<()> {
     // The list of packages may be old, or missing as in a container; one that cannot be fetched may
     // still do.
     let update = run_within(APT_LIMIT, &mut apt(&["update"]));
     // A distribution's own cargo is what others depend on: refuse rather than replace it.
     let mut install = apt(&["install", "--yes", "--no-install-recommends", "--no-remove"]);
-    run_within(APT_LIMIT, install.args(DEBIAN_PACKAGES)).or_else(|error| {
+    run_within(APT_LIMIT, install.args(packages)).or_else(|error| {
         update?;
         Err(error)
     })

@@ -361,7 +361,8 @@ pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
 }
 
-fn target_dir() -> PathBuf {
+/// Where cargo puts what it builds.
+pub fn target_dir() -> PathBuf {
     // target/debug/deps/test -> target
     let exe = std::env::current_exe().expect("our own path");
     let target = exe

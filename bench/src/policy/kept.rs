@@ -161,6 +161,8 @@ fn made(
         fuel: 40_000,
         duration_us: micros(took),
         wake_at: None,
+        limits: None,
+        log: None,
     })
 }
 

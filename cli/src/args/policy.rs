@@ -42,7 +42,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   pointsman plugin new --hook gate my-gate
-  pointsman plugin new --lang rust --hook ignore rare-versions")]
+  pointsman plugin new --lang js --hook ignore rare-versions
+  pointsman plugin new --lang python --hook triage known-failures")]
     New {
         /// The language
         #[arg(long, value_enum, default_value_t = Language::Rust)]
@@ -55,8 +56,10 @@ Examples:
     },
     /// Build the plugin in a folder: one component, ready to be uploaded
     ///
-    /// Finds a compiler for WebAssembly, or installs one: the Rust toolchain's own target, or Debian's
-    /// packages.
+    /// The language is that of the manifest in the folder. For Rust it finds a compiler for WebAssembly, or
+    /// installs one: the Rust toolchain's own target, or Debian's packages. For JavaScript it needs nothing.
+    /// For Python it installs componentize-py with pip, once, into $POINTSMAN_TOOLS_DIR [default:
+    /// ~/.cache/pointsman/tools].
     #[command(after_help = "\
 Examples:
   pointsman plugin build
@@ -134,6 +137,10 @@ Examples:
 pub(crate) enum Language {
     /// Rust, with the SDK
     Rust,
+    /// JavaScript, on QuickJS; no Node is needed
+    Js,
+    /// Python, on CPython; `python3` is needed to build it
+    Python,
 }
 
 /// Pipelines: which plugin answers which hook

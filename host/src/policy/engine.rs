@@ -45,9 +45,12 @@ fn config() -> Config {
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
         .wasm_simd(true)
-        // One memory of 32 bits a module is all that the toolchains make, and what the pool holds.
+        // A memory of 32 bits is all that the toolchains make.
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // A module may use several, as wasmtime's own do that stand between the parts of a component
+        // that is composed of others (every JavaScript plugin): without it such a component crashes the
+        // compiler. It may define one of them: more, the pool does not hold.
+        .wasm_multi_memory(true)
         // No async, so no state for it in every store.
         .concurrency_support(false)
         // Names of functions come from the name section. Lines would come from DWARF, which is a

@@ -1,11 +1,14 @@
 //! `pointsman plugin new` and `build`.
 
+mod beginning;
+
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pointsman_host::contract;
 use pointsman_host::policy::Hook;
+use pointsman_plugin_script::{Contract, javascript, python};
 use serde_json::json;
 
 use crate::args::policy::Language;
@@ -15,63 +18,12 @@ use crate::exit::Exit;
 use crate::output::text::{bytes, safe};
 use crate::progress::Progress;
 
-/// The sources of the SDK, by their names in `sdk/src`.
-macro_rules! sdk {
-    ($($file:literal),+ $(,)?) => {
-        const SDK: &[(&str, &str)] = &[
-            $(($file, include_str!(concat!("../../../../sdk/src/", $file))),)+
-        ];
-    };
-}
-
-sdk![
-    "advance.rs",
-    "answer.rs",
-    "bindings.rs",
-    "export.rs",
-    "gate.rs",
-    "ignore.rs",
-    "lib.rs",
-    "packed.rs",
-    "policy.rs",
-    "pull_request.rs",
-    "react.rs",
-    "review.rs",
-    "run.rs",
-    "select.rs",
-    "triage.rs",
-];
-
-/// A policy to begin with, and its cases.
-macro_rules! beginning {
-    ($hook:literal) => {
-        (
-            include_str!(concat!("../../../templates/rust/", $hook, ".rs")),
-            include_str!(concat!("../../../templates/cases/", $hook, ".json")),
-        )
-    };
-}
-
-fn beginning(hook: Hook) -> (&'static str, &'static str) {
-    match hook {
-        Hook::Ignore => beginning!("ignore"),
-        Hook::Advance => beginning!("advance"),
-        Hook::Review => beginning!("review"),
-        Hook::Gate => beginning!("gate"),
-        Hook::Select => beginning!("select"),
-        Hook::Run => beginning!("run"),
-        Hook::Triage => beginning!("triage"),
-        Hook::React => beginning!("react"),
-    }
-}
-
 pub(super) fn new(
     context: &Context,
     language: Language,
     hook: &str,
     name: &str,
 ) -> Result<Exit, Error> {
-    let Language::Rust = language;
     let hook: Hook = hook
         .parse()
         .map_err(|error| Error::usage(format!("{error}"), "--hook names one of them"))?;
@@ -94,35 +46,9 @@ pub(super) fn new(
         ),
         _ => Error::failed(format!("cannot make {name}: {error}")),
     })?;
-    let fill = |text: &str| {
-        text.replace("{name}", name)
-            .replace("{hook}", hook.name())
-            .replace("{asked}", hook.asked())
-    };
-    let (policy, cases) = beginning(hook);
-    let manifest = include_str!("../../../templates/rust/Cargo.toml");
-    let mut files: Vec<(PathBuf, String)> = vec![
-        ("Cargo.toml".into(), fill(manifest)),
-        (
-            "README.md".into(),
-            fill(include_str!("../../../templates/rust/README.md")),
-        ),
-        (".gitignore".into(), "/target/\n/*.wasm\n".to_owned()),
-        ("src/lib.rs".into(), policy.to_owned()),
-        (
-            Path::new("cases").join(format!("{hook}.json")),
-            cases.to_owned(),
-        ),
-        (
-            "sdk/Cargo.toml".into(),
-            include_str!("../../../templates/rust/sdk.toml").to_owned(),
-        ),
-    ];
-    for (file, text) in SDK {
-        files.push((Path::new("sdk/src").join(file), (*text).to_owned()));
-    }
+    let mut files = beginning::files(language, &contract()?, hook, name);
     for (file, text) in contract::FILES {
-        files.push((Path::new("wit/0.1").join(file), text.to_owned()));
+        files.push((format!("wit/0.1/{file}"), text.to_owned()));
     }
     for (file, text) in &files {
         let path = dir.join(file);
@@ -146,17 +72,15 @@ pub(super) fn new(
 }
 
 pub(super) fn build(context: &Context, dir: &Path, output: Option<&Path>) -> Result<Exit, Error> {
-    if !dir.join("Cargo.toml").is_file() {
-        return Err(Error::hinted(
-            format!("{} has no Cargo.toml", dir.display()),
-            "`pointsman plugin new --hook gate my-gate` makes a plugin to begin with",
-        ));
-    }
+    let language = language_of(dir)?;
     let progress = Progress::new(&context.out);
-    // Cargo says much: on a terminal one line that changes, elsewhere nothing.
-    let built = pointsman_plugin_build::build_crate(dir, &mut |step| {
-        progress.detail(|| step.to_owned());
-    });
+    // Tools say much: on a terminal one line that changes, elsewhere nothing.
+    let step = &mut |step: &str| progress.detail(|| step.to_owned());
+    let built = match language {
+        Language::Rust => pointsman_plugin_build::build_crate(dir, step),
+        Language::Js => javascript::build(&contract()?, dir, step),
+        Language::Python => python::build(&contract()?, dir, step),
+    };
     progress.clear();
     let component = built.map_err(|error| Error::failed(format!("{error:#}")))?;
     let file = match output {
@@ -179,6 +103,36 @@ pub(super) fn build(context: &Context, dir: &Path, output: Option<&Path>) -> Res
     Ok(Exit::Ok)
 }
 
+/// Each language's manifest says that it is its plugin.
+fn language_of(dir: &Path) -> Result<Language, Error> {
+    let manifests = [
+        ("Cargo.toml", Language::Rust),
+        (javascript::MANIFEST, Language::Js),
+        (python::MANIFEST, Language::Python),
+    ];
+    let mut found = manifests
+        .iter()
+        .filter(|(manifest, _)| dir.join(manifest).is_file());
+    match (found.next(), found.next()) {
+        (Some((_, language)), None) => Ok(*language),
+        (Some((one, _)), Some((other, _))) => Err(Error::hinted(
+            format!("{} has {one} and {other}", dir.display()),
+            "a plugin has the manifest of the language that it is written in, and no other",
+        )),
+        _ => Err(Error::hinted(
+            format!(
+                "{} has no Cargo.toml, package.json or pyproject.toml",
+                dir.display()
+            ),
+            "`pointsman plugin new --hook gate my-gate` makes a plugin to begin with",
+        )),
+    }
+}
+
+fn contract() -> Result<Contract, Error> {
+    Contract::read(&contract::FILES).map_err(|error| Error::failed(format!("{error:#}")))
+}
+
 /// The name of the folder, which is the plugin's.
 fn name_of(dir: &Path) -> Result<String, Error> {
     let whole = fs::canonicalize(dir)
@@ -186,40 +140,4 @@ fn name_of(dir: &Path) -> Result<String, Error> {
     let name = whole.file_name().and_then(|name| name.to_str());
     name.map(str::to_owned)
         .ok_or_else(|| Error::usage("the folder has no name to take", "name the file with -o"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn here(path: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-    }
-
-    #[test]
-    fn the_sdk_is_whole() {
-        let there: Vec<String> = fs::read_dir(here("../sdk/src"))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        let mut there: Vec<&str> = there.iter().map(String::as_str).collect();
-        there.sort_unstable();
-        let given: Vec<&str> = SDK.iter().map(|(name, _)| *name).collect();
-        assert_eq!(given, there);
-    }
-
-    /// The copy's dependencies are those of the workspace.
-    #[test]
-    fn the_sdks_manifest_is_true() {
-        let workspace = fs::read_to_string(here("../Cargo.toml")).unwrap();
-        let sdk = include_str!("../../../templates/rust/sdk.toml");
-        let (_, dependencies) = sdk.split_once("[dependencies]\n").unwrap();
-        for line in dependencies.lines() {
-            assert!(workspace.lines().any(|known| known == line), "{line}");
-        }
-        let own = fs::read_to_string(here("../sdk/Cargo.toml")).unwrap();
-        let (_, own) = own.split_once("[dependencies]\n").unwrap();
-        let own = own.split_once("\n\n").map_or(own, |(own, _)| own);
-        assert_eq!(own.lines().count(), dependencies.lines().count());
-    }
 }
