@@ -7,7 +7,7 @@ use super::super::batch::nothing;
 use super::super::event::Position;
 use super::super::{Actor, Batch, Db};
 use super::{NewSweep, PipelineLock, decisions};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan;
 
 /// A decision to record.
