@@ -94,6 +94,6 @@ fn stock_plugins(root: &Path) -> anyhow::Result<PathBuf> {
 
 fn build_plugins(root: &Path) -> anyhow::Result<Vec<plugins::BuiltPlugin>> {
     plugins::build_all(root, plugins::STOCK, &mut |line| {
-        eprintln!("plugins: {line}")
+        eprintln!("plugins: {line}");
     })
 }

@@ -10,7 +10,7 @@ use super::Amount;
 use super::site::Site;
 use crate::fill;
 use crate::http::Client;
-use crate::lab::Lab;
+use crate::lab::{Host, Lab};
 use crate::report::{Target, note, progress, ratio};
 
 /// Turns that are forced.
@@ -33,7 +33,7 @@ pub(super) async fn run(lab: &Lab, amount: &Amount) -> anyhow::Result<()> {
 
     // Whoever takes turns is woken as by a commit, and finds nothing.
     progress("quiet: waking the pipeline");
-    let before = Seen::now(&mut connection, &mut site.client).await?;
+    let before = Seen::now(&mut connection, &site.host).await?;
     let looks = looks(&mut connection).await?;
     let began = Instant::now();
     loop {
@@ -44,7 +44,7 @@ pub(super) async fn run(lab: &Lab, amount: &Amount) -> anyhow::Result<()> {
         }
         ensure!(began.elapsed() < PATIENCE, "the pipeline does not wake");
     }
-    let after = Seen::now(&mut connection, &mut site.client).await?;
+    let after = Seen::now(&mut connection, &site.host).await?;
     let turned = self::looks(&mut connection).await? - looks;
     note(format!(
         "quiet: {} versions, {ignored} ignored; {turned} turns with nothing changed: {}",
@@ -71,8 +71,9 @@ pub(super) async fn run(lab: &Lab, amount: &Amount) -> anyhow::Result<()> {
          notify pointsman_generation",
     )
     .await?;
+    site.client = site.host.client().await?;
     site.until_idle().await?;
-    let after = Seen::now(&mut connection, &mut site.client).await?;
+    let after = Seen::now(&mut connection, &site.host).await?;
     let bookkeeping = ["sweep", "pipeline_progress"];
     note(format!(
         "quiet: a sweep over all of them: {}; `sweep` and `pipeline_progress` say that it was asked for and done",
@@ -109,7 +110,7 @@ struct Seen {
 }
 
 impl Seen {
-    async fn now(connection: &mut PgConnection, client: &mut Client) -> anyhow::Result<Self> {
+    async fn now(connection: &mut PgConnection, host: &Host) -> anyhow::Result<Self> {
         tokio::time::sleep(TOLD_LATE).await;
         fill::run(connection, "select pg_stat_clear_snapshot()").await?;
         let rows = sqlx::query_as(
@@ -119,7 +120,8 @@ impl Seen {
         .await?;
         Ok(Self {
             rows,
-            calls: calls(client).await?,
+            // A connection that was idle for so long may have been closed.
+            calls: calls(&mut host.client().await?).await?,
         })
     }
 

@@ -16,6 +16,7 @@ use crate::sweep::until_idle;
 const BATCH: usize = 10_000;
 
 /// wasmtime's error is no `std` error; its whole chain is kept as text.
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 pub(super) fn wasmtime_error(error: wasmtime::Error) -> anyhow::Error {
     anyhow::anyhow!("{error:#}")
 }
