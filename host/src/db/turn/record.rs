@@ -31,6 +31,9 @@ const PART_KEY: &str = "$part";
 
 type Digest = [u8; 32];
 
+/// A piece of a question, and its JSON.
+type Part = (Digest, Vec<u8>);
+
 /// The decisions of a turn, ready to be written. Making it takes the time of compression, so it is made
 /// before there is a transaction.
 pub(super) struct Recorded<'a> {
@@ -192,7 +195,7 @@ fn compress(json: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Takes the large pieces out of a question: large fields, and large elements of lists.
-fn split(json: &[u8]) -> Result<(Cow<'_, [u8]>, Vec<(Digest, Vec<u8>)>)> {
+fn split(json: &[u8]) -> Result<(Cow<'_, [u8]>, Vec<Part>)> {
     let unreadable = |e: serde_json::Error| Error::Internal(e.into());
     if json.len() < 2 * PART_BYTES || json.first() != Some(&b'{') {
         return Ok((Cow::Borrowed(json), vec![]));
@@ -228,7 +231,7 @@ fn split(json: &[u8]) -> Result<(Cow<'_, [u8]>, Vec<(Digest, Vec<u8>)>)> {
     Ok((Cow::Owned(manifest), parts))
 }
 
-fn take(json: &str, parts: &mut Vec<(Digest, Vec<u8>)>) -> Value {
+fn take(json: &str, parts: &mut Vec<Part>) -> Value {
     let digest = Digest::from(Sha256::digest(json));
     let place = parts.iter().position(|(known, _)| *known == digest);
     let place = place.unwrap_or_else(|| {
