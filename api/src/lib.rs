@@ -15,6 +15,7 @@ pub mod page;
 pub mod pipeline;
 pub mod plugin;
 pub mod problem;
+pub mod raw;
 pub mod run;
 mod time;
 pub mod token;

@@ -1,5 +1,6 @@
 //! Pipelines, their bindings, and the decisions made in them.
 
+use crate::raw::Raw;
 use crate::wire;
 use chrono::{DateTime, Utc};
 
@@ -228,10 +229,12 @@ wire! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub context: Option<serde_json::Value>,
         /// The question.
-        pub input: serde_json::Value,
+        #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+        pub input: Raw,
         /// The answer, or the stop.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        pub output: Option<serde_json::Value>,
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+        pub output: Option<Raw>,
     }
 }
 

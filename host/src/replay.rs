@@ -4,11 +4,12 @@
 //! gives the same bytes, anywhere; and another version, asked the same, shows what it would have done.
 
 use pointsman_api::pipeline::DecisionRecord;
+use pointsman_api::raw::Raw;
 use serde_json::Value;
 
 use crate::contract::{self, Part};
 use crate::policy::wit::types::{Context, Fact};
-use crate::policy::{CallLimits, Ending, Hook, Plugin, Recorded};
+use crate::policy::{CallLimits, Ending, Hook, Outcome, Plugin, Recorded};
 
 /// Outcomes that say something of the machine, and nothing of the plugin.
 const INFRASTRUCTURE: [&str; 4] = ["deadline", "busy", "host-failed", "stack-overflow"];
@@ -19,7 +20,7 @@ pub struct Again {
     /// How it ended.
     pub ending: Ending,
     /// The answer or the stop, in the form of the bindings.
-    pub output: Option<Value>,
+    pub output: Option<Raw>,
     /// Fuel used.
     pub fuel: u64,
     /// Whether another machine would say the same.
@@ -100,21 +101,26 @@ pub fn again(
         let then = record.limits.unwrap_or_default();
         CallLimits::of(hook).set(&then, &CallLimits::HIGHEST)
     });
-    let decided = plugin
-        .decide_json(
+    let (called, ending) = plugin
+        .decide_text(
             hook,
             &limits,
             &context,
-            &record.input,
+            record.input.get(),
             &mut Recorded::new(&facts),
         )
         .map_err(|e| unreadable(&e))?;
-    let outcome = decided.called.outcome;
+    let is_decision = called.outcome.is_decision();
+    let output = match called.outcome {
+        Outcome::Answered(answer) => Some(answer),
+        Outcome::Stopped(stop) => Raw::of(&stop).ok(),
+        _ => None,
+    };
     Ok(Again {
-        ending: outcome.ending_of_json(),
-        output: outcome.output(),
-        fuel: decided.called.fuel,
-        is_decision: outcome.is_decision(),
+        ending,
+        output,
+        fuel: called.fuel,
+        is_decision,
     })
 }
 
@@ -137,15 +143,18 @@ pub fn compare(record: &DecisionRecord, again: &Again) -> Option<Difference> {
     if record.output == again.output {
         return None;
     }
+    // Other bytes may still say the same: another host may have written the fields in another order.
+    let tree = |output: &Option<Raw>| output.as_ref().map_or(Value::Null, Raw::value);
+    let (old, new) = (tree(&record.output), tree(&again.output));
+    if old == new {
+        return None;
+    }
     let part = match after {
         "answered" => Part::Answer,
         _ => Part::Stop,
     };
-    let show = |output: &Option<Value>| {
-        let output = output.as_ref().unwrap_or(&Value::Null);
-        contract::show(&record.hook, part, output)
-    };
-    let (old, new) = (show(&record.output), show(&again.output));
+    let show = |output: &Value| contract::show(&record.hook, part, output);
+    let (old, new) = (show(&old), show(&new));
     let mut at = String::new();
     let (old, new) = first(&old, &new, &mut at).unwrap_or((&Value::Null, &Value::Null));
     Some(Difference {

@@ -93,13 +93,14 @@ pub(super) async fn run(lab: &Lab, amount: &Amount) -> anyhow::Result<()> {
                 .collect()
         };
         let (to_bare, ratios) = (over(&bare), over(&typed));
+        let input = first.input.value();
         let each = |took: &[f64]| median(took.to_vec()) / (REPEATS * lines.len()) as f64;
         note(format!(
             "replay: {hook}, {} decisions of {} versions each, {} bytes a record; medians of {} rounds, a decision: replay {:.3} ms, bare call {:.3} ms, the host's call with the question ready {:.3} ms; ratios to the host's call {}; to the bare call {:.2}",
             lines.len(),
-            first.input["versions"]
+            input["versions"]
                 .as_array()
-                .or(first.input["kernels"].as_array())
+                .or(input["kernels"].as_array())
                 .map_or(0, Vec::len),
             lines.iter().map(Vec::len).sum::<usize>() / lines.len(),
             ratios.len(),
@@ -214,7 +215,7 @@ fn questions<Q: serde::de::DeserializeOwned>(
             facts: vec![],
             attrs: vec![],
         };
-        questions.push((context, serde_json::from_value(record.input)?));
+        questions.push((context, serde_json::from_str(record.input.get())?));
     }
     Ok(questions)
 }

@@ -7,7 +7,7 @@ use pointsman_api::pipeline::{Decision, DecisionRecord, Limits};
 use sqlx::{FromRow, QueryBuilder};
 use tokio::sync::mpsc;
 
-use super::turn::unpack;
+use super::turn::{unpack, unpack_text};
 use super::{Db, cursor, distro::cut};
 use crate::contract::{self, Part};
 use crate::error::{Error, Result, not_found};
@@ -192,8 +192,12 @@ impl Db {
                     settings: row.settings,
                     limits: row.limits.map(|limits| limits.0),
                     context: row.context,
-                    input: unpack(&row.input, &row.parts)?,
-                    output: row.output.as_deref().map(|o| unpack(o, &[])).transpose()?,
+                    input: unpack_text(&row.input, &row.parts)?,
+                    output: row
+                        .output
+                        .as_deref()
+                        .map(|o| unpack_text(o, &[]))
+                        .transpose()?,
                 };
                 let mut line =
                     serde_json::to_vec(&record).map_err(|e| Error::Internal(e.into()))?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::distro::cut;
 use super::pipeline::{Place, lock};
-use super::turn::unpack;
+use super::turn::unpack_text;
 use super::{Batch, Db, cursor};
 use crate::error::{Kind, Refusal, Result};
 
@@ -273,8 +273,12 @@ impl Db {
                     settings: following.settings.clone(),
                     limits: row.limits.map(|limits| limits.0),
                     context: row.context,
-                    input: unpack(&row.input, &row.parts)?,
-                    output: row.output.as_deref().map(|o| unpack(o, &[])).transpose()?,
+                    input: unpack_text(&row.input, &row.parts)?,
+                    output: row
+                        .output
+                        .as_deref()
+                        .map(|o| unpack_text(o, &[]))
+                        .transpose()?,
                 })
             })
             .collect()

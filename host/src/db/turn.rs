@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::policy::wit::types::Attrs;
 
 pub use notes::{NoteChange, NoteRow, Remembered};
-pub(super) use record::unpack;
+pub(super) use record::{unpack, unpack_text};
 pub use reuse::Same;
 pub use write::{Made, NewDecision, NewHold, TurnEnd};
 

@@ -3,6 +3,7 @@
 //! The server's own turn asks with the types of the hook and comes to the same [`Plugin::ask`], so a
 //! tool sees what the server sees.
 
+use pointsman_api::raw::Raw;
 use serde_json::Value;
 
 use super::hook::with_hook;
@@ -196,6 +197,37 @@ impl Plugin {
             called,
             facts: context.facts,
         }
+    }
+
+    /// As [`decide`](Self::decide), for the text of a question in the form of the bindings: how it ended,
+    /// and the text of what came back. Nothing is made a tree on the way, so that a replay costs little
+    /// more than the call.
+    ///
+    /// # Errors
+    /// The question does not have that form.
+    pub fn decide_text(
+        &self,
+        hook: Hook,
+        limits: &CallLimits,
+        context: &Context,
+        question: &str,
+        source: &mut dyn Facts,
+    ) -> Result<(Called<Raw>, Ending), serde_json::Error> {
+        with_hook!(hook, Question => {
+            let question: Question = serde_json::from_str(question)?;
+            let Decided { called, .. } = self.decide(limits, context, &question, source);
+            let ending = called.outcome.ending(|answer| {
+                let reason = &answer.basis.reason;
+                (&reason.code, &reason.text)
+            });
+            let called = Called {
+                outcome: called.outcome.try_map(|answer| Raw::of(&answer))?,
+                fuel: called.fuel,
+                log: called.log,
+                duration: called.duration,
+            };
+            Ok((called, ending))
+        })
     }
 
     /// As [`decide`](Self::decide), for a question and an answer in the form of the bindings.

@@ -221,9 +221,8 @@ pub(super) fn replay(
     };
     let again = make()?;
     let difference = replay::compare(record, &again);
-    let recorded = bytes(record.output.as_ref());
     let other = |again: &replay::Again| {
-        replay::compare(record, again).is_some() || bytes(again.output.as_ref()) != recorded
+        replay::compare(record, again).is_some() || again.output != record.output
     };
     let mut different = u32::from(other(&again));
     for _ in 1..repeat {
@@ -236,7 +235,7 @@ pub(super) fn replay(
     let output = again
         .output
         .as_ref()
-        .map(|output| pointsman_host::contract::show(&record.hook, part, output));
+        .map(|output| pointsman_host::contract::show(&record.hook, part, &output.value()));
     if context.out.is_json() {
         context.out.document(&json!({
             "decision": record.id, "plugin": plugin.digest(), "outcome": again.ending.outcome,
@@ -293,9 +292,4 @@ pub(super) fn replay(
     } else {
         Exit::Differs
     })
-}
-
-/// An output as the record keeps it; nothing where there is none.
-fn bytes(output: Option<&Value>) -> Vec<u8> {
-    output.map_or_else(Vec::new, |output| output.to_string().into_bytes())
 }

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
+use pointsman_api::raw::Raw;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -264,6 +265,17 @@ pub(in crate::db) fn unpack(bytes: &[u8], parts: &[Vec<u8>]) -> Result<Value> {
     Ok(value)
 }
 
+/// The same, as text: what was kept whole is not made a tree.
+pub(in crate::db) fn unpack_text(bytes: &[u8], parts: &[Vec<u8>]) -> Result<Raw> {
+    let raw = match parts.is_empty() {
+        true => String::from_utf8(decompress(bytes)?)
+            .map_err(|e| Error::Internal(e.into()))
+            .map(Raw::new)?,
+        false => Raw::of(&unpack(bytes, parts)?),
+    };
+    raw.map_err(|e| Error::Internal(e.into()))
+}
+
 fn put_back(value: &mut Value, parts: &[Value]) {
     let Value::Object(fields) = value else { return };
     let place = match fields.len() {
@@ -277,8 +289,11 @@ fn put_back(value: &mut Value, parts: &[Value]) {
 }
 
 fn unpack_one(bytes: &[u8]) -> Result<Value> {
-    let json = zstd::bulk::decompress(bytes, MAX_BLOB).map_err(|e| Error::Internal(e.into()))?;
-    serde_json::from_slice(&json).map_err(|e| Error::Internal(e.into()))
+    serde_json::from_slice(&decompress(bytes)?).map_err(|e| Error::Internal(e.into()))
+}
+
+fn decompress(bytes: &[u8]) -> Result<Vec<u8>> {
+    zstd::bulk::decompress(bytes, MAX_BLOB).map_err(|e| Error::Internal(e.into()))
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::guest::{ANSWER, Guest, fails_with, ignores, ignores_with};
 use super::*;
-use crate::policy::wit::types::Stop;
-use crate::policy::{MAX_TABLE_ELEMENTS, Outcome};
+use crate::policy::wit::types::{Found, Query, Stop};
+use crate::policy::{FACT_ROUNDS, Facts, MAX_TABLE_ELEMENTS, Outcome};
 
 const FOREVER: &str = "(loop $on (br $on)) unreachable";
 
@@ -389,4 +389,68 @@ fn settings_guest(check: &str) -> Vec<u8> {
         ..Guest::default()
     }
     .build()
+}
+
+#[test]
+fn a_nan_has_one_face() {
+    // The bits of a NaN as the time to be asked again: whatever it was made of, they are the same.
+    let bits = |nan: &str| {
+        let body = format!(
+            "(i32.store8 (i32.const 1072) (i32.const 1))
+             (i64.store (i32.const 1080) (i64.reinterpret_f64 {nan}))
+             {ANSWER}"
+        );
+        match ask(&load(ignores(&body))).outcome {
+            Outcome::Answered(answer) => answer.basis.wake_at.unwrap(),
+            outcome => panic!("{outcome:?}"),
+        }
+    };
+    const CANONICAL: u64 = 0x7ff8_0000_0000_0000;
+    assert_eq!(bits("(f64.div (f64.const 0) (f64.const 0))"), CANONICAL);
+    assert_eq!(
+        bits("(f64.add (f64.const -nan:0x4000000012345) (f64.const 1))"),
+        CANONICAL
+    );
+}
+
+#[test]
+fn a_guest_that_asks_for_facts_for_ever_is_told_so() {
+    struct Nothing(usize);
+    impl Facts for Nothing {
+        fn find(&mut self, _: &Query) -> Found {
+            self.0 += 1;
+            Found::Absent
+        }
+    }
+    // `err`, and of `stop` the case `ask`, with one query.
+    let plugin = load(ignores(
+        "(i32.store8 (i32.const 1024) (i32.const 1))
+         (i32.store8 (i32.const 1032) (i32.const 1))
+         (i32.store (i32.const 1036) (i32.const 2048))
+         (i32.store (i32.const 1040) (i32.const 1))
+         (i32.const 1024)",
+    ));
+    let once = ask(&plugin).fuel;
+    let mut facts = Nothing(0);
+    let decided = plugin.decide(&limits(), &context(), &question(), &mut facts);
+    assert_eq!(facts.0, FACT_ROUNDS);
+    assert!(decided.called.fuel > once * FACT_ROUNDS as u64);
+    let ending = decided.called.outcome.ending(|_| ("", ""));
+    assert_eq!(ending.outcome, "asks-for-ever");
+}
+
+#[test]
+fn others_are_called_while_one_loops() {
+    let (endless, other) = (load(ignores(FOREVER)), load(ignores(ANSWER)));
+    let limits = CallLimits {
+        fuel: u64::MAX / 2,
+        deadline: Duration::from_secs(3),
+        ..limits()
+    };
+    let looping = std::thread::spawn(move || endless.ignore(&limits, &context(), &question()));
+    for _ in 0..100 {
+        assert_eq!(code(&ask(&other)), "answered");
+    }
+    assert!(!looping.is_finished());
+    assert_eq!(code(&looping.join().unwrap()), "deadline");
 }
