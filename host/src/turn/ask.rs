@@ -20,6 +20,13 @@ const ADVANCE_CHUNK: usize = 1_000;
 /// Names of settled versions in a question: enough to count "the newest of a series".
 const SETTLED: i64 = 10_000;
 
+/// What a turn asks with, whatever it asks about.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    start: &'a TurnStart,
+    at: DateTime<Utc>,
+}
+
 impl Worker {
     /// Asks both hooks and fills in what follows.
     pub(super) async fn ask_all(
@@ -30,6 +37,7 @@ impl Worker {
         end: &mut TurnEnd,
     ) -> Result<(), Stopped> {
         self.load(start).await?;
+        let asking = Asking { start, at };
         let mut notes = Notes::default();
         if start.notes {
             notes.add(self.db.notes_of(start.pipeline).await?);
@@ -58,7 +66,7 @@ impl Worker {
             for group in versions.chunk_by(|a, b| a.distro == b.distro) {
                 let distro = self.distro(&mut distros, group[0].distro).await?;
                 for chunk in group.chunks(IGNORE_CHUNK) {
-                    self.ask_ignore(start, &distro, chunk, at, &mut notes, end)
+                    self.ask_ignore(asking, &distro, chunk, &mut notes, end)
                         .await?;
                 }
             }
@@ -71,7 +79,7 @@ impl Worker {
             // Whoever is ignored, or no longer, has something to hear from `advance`.
             advance.extend(scopes.keys());
         }
-        self.ask_advance(start, &advance, &scopes, &mut distros, at, &mut notes, end)
+        self.ask_advance(asking, &advance, &scopes, &mut distros, &mut notes, end)
             .await?;
         end.notes = notes.into_changes();
         Ok(())
@@ -97,10 +105,9 @@ impl Worker {
 
     async fn ask_ignore(
         &self,
-        start: &TurnStart,
+        Asking { start, at }: Asking<'_>,
         distro: &Distro,
         versions: &[plan::Version],
-        at: DateTime<Utc>,
         notes: &mut Notes,
         end: &mut TurnEnd,
     ) -> Result<(), Stopped> {
@@ -169,11 +176,10 @@ impl Worker {
 
     async fn ask_advance(
         &self,
-        start: &TurnStart,
+        Asking { start, at }: Asking<'_>,
         ids: &BTreeSet<i64>,
         scopes: &HashMap<i64, Option<String>>,
         distros: &mut HashMap<i32, std::sync::Arc<Distro>>,
-        at: DateTime<Utc>,
         notes: &mut Notes,
         end: &mut TurnEnd,
     ) -> Result<(), Stopped> {

@@ -214,18 +214,20 @@ async fn nonsense_about_notes_and_tags_is_refused() {
         ..Basis::default()
     };
     let long = "x".repeat(1_020);
+    let long_note = [("tries", Some(long.as_str()))];
+    let long_tag = [("risk", long.as_str())];
     let many: Vec<String> = (0..65).map(|n| format!("n{n}")).collect();
     let many_notes: Vec<_> = many.iter().map(|key| (key.as_str(), Some("v"))).collect();
     let many_tags: Vec<_> = many[..33].iter().map(|key| (key.as_str(), "v")).collect();
     for (n, (basis, code, says)) in [
         (notes(&[("a/b", Some("v"))]), "note-key", "a/b"),
         (notes(&[("", None)]), "note-key", "empty"),
-        (notes(&[("tries", Some(&long))]), "note-too-long", "1025"),
+        (notes(&long_note), "note-too-long", "1025"),
         (notes(&[("a", Some("\0"))]), "note-text", "NUL"),
         (notes(&[("a", Some("1")), ("a", None)]), "note-twice", "a"),
         (notes(&many_notes), "notes-too-many", "65"),
         (tags(&[("Risk", "high")]), "tag-name", "Risk"),
-        (tags(&[("risk", &long)]), "tag-too-long", "1020"),
+        (tags(&long_tag), "tag-too-long", "1020"),
         (tags(&[("a", "1"), ("a", "2")]), "tag-twice", "a"),
         (tags(&many_tags), "tags-too-many", "33"),
     ]
