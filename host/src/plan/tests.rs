@@ -235,12 +235,10 @@ fn nonsense_is_refused_with_a_code_of_its_own() {
         ..ground("all", "a")
     };
     assert_eq!(refused(answer(vec![unknown_rule], &[])), "rule-unknown");
-    let mut noted = answer(vec![], &[]);
-    noted.basis.notes.push(types::Note {
-        key: "k".into(),
-        value: None,
-    });
-    assert_eq!(refused(noted), "notes-unsupported");
+    let mut tagged = answer(vec![], &[]);
+    tagged.basis.tags.push(("Risk".into(), "high".into()));
+    let refusal = ignore(&versions, &rules, &[(3, answer(vec![], &[])), (4, tagged)]).unwrap_err();
+    assert_eq!((refusal.code, refusal.decision), ("tag-name", Some(4)));
     let mut odd = answer(vec![], &[]);
     odd.basis.attrs.push(("host.secret".into(), "x".into()));
     assert_eq!(refused(odd), "attr-unknown");
