@@ -117,8 +117,8 @@ fn faults() -> Value {
             "name": name,
             "hook": "react",
             "context": {"seed": 18_446_744_073_709_551_615_u64, "at": "2026-11-22T08:00:00Z", "facts": [
-                {"query": {"kind": "runs"}, "found": "absent"},
-                {"query": {"kind": "runs"}, "found": {"value": "[]"}},
+                {"query": {"kind": "runs", "args": {"version": "1"}}, "found": "absent"},
+                {"query": {"kind": "versions"}, "found": {"value": "[]"}},
                 {"query": {"kind": "odd"}, "found": {"refused": {"code": "query.unknown"}}},
             ]},
             "question": {
@@ -175,7 +175,7 @@ async fn bind(desk: &Desk, host: &TestHost) {
 }
 
 const JAVASCRIPT: &str = r#"
-import { abstain, failed, problem } from "./pointsman.js";
+import { abstain, ask, failed, problem } from "./pointsman.js";
 import * as its from "./every.js";
 export { ignore, advance, review, gate, select, run } from "./every.js";
 
@@ -200,6 +200,9 @@ export function react(context, question) {
         case "unknown": return { deeds: [], basis: { reason: {} } };
         case "abstain": throw abstain("not.mine", "Somebody else knows.");
         case "seen": {
+            if (context.facts.length === 0) {
+                throw ask({ kind: "runs", args: { version: "1" } }, { kind: "versions" }, { kind: "odd" });
+            }
             const found = context.facts.map(({ found }) => [found.tag, found.val?.code ?? found.val]);
             const { number, changed, labels, attrs } = question.pullRequest;
             const seen = [found, number, changed, labels[0].name, attrs.k, question.work, context.at, Date.now()];
@@ -308,7 +311,7 @@ const PYTHON: &str = r#"
 import json
 import time
 
-from pointsman import Abstain, Failed, Problem, because
+from pointsman import Abstain, Ask, Failed, Problem, Query, because
 from pointsman.react import Act, Answer
 from pointsman.triage import Finding
 
@@ -344,6 +347,8 @@ def react(context, question):
         case "abstain":
             raise Abstain("not.mine", "Somebody else knows.")
         case "seen":
+            if not context.facts:
+                raise Ask(Query("runs", {"version": "1"}), Query("versions"), Query("odd"))
             found = [(fact.found.tag, getattr(fact.found.val, "code", fact.found.val)) for fact in context.facts]
             of = question.pull_request
             clock = int(time.time() * 1000)
