@@ -155,6 +155,27 @@ async fn bind(desk: &Desk, host: &TestHost) {
         host.kernel_names("ignored=true").await,
         ["debian-12/6.1.0-1"]
     );
+    // Made again a thousand times, the decision is the same to the byte.
+    let made = host.get("/v1/decisions?hook=ignore&limit=1").await;
+    let id = made["items"][0]["id"].to_string();
+    desk.ok(&["decision", "export", &id, "-o", "decision.json"])
+        .await;
+    let again = desk
+        .ok(&[
+            "--json",
+            "plugin",
+            "replay",
+            "decision.json",
+            "--repeat",
+            "1000",
+        ])
+        .await;
+    let again: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(
+        (&again["repeats"], &again["different"]),
+        (&json!(1_000), &json!(0)),
+        "{again}"
+    );
     for (settings, wrong) in [
         (r#"{"host": 1}"#, "'host' was unexpected"),
         (r#"{"hosts": 1000}"#, "Nobody has that many."),
