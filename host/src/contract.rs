@@ -164,6 +164,23 @@ fn camel(name: &str) -> String {
         .collect()
 }
 
+/// JSON as a plugin is given it: keys in order, so that the same settings are the same text wherever they
+/// come from. (A map of `serde_json` keeps the order of insertion in some builds, and sorts in others.)
+pub fn text(value: &Value) -> String {
+    fn sorted(value: &Value) -> Value {
+        match value {
+            Value::Object(fields) => {
+                let fields: std::collections::BTreeMap<&String, &Value> = fields.iter().collect();
+                let fields = fields.into_iter().map(|(k, v)| (k.clone(), sorted(v)));
+                Value::Object(fields.collect())
+            }
+            Value::Array(items) => items.iter().map(sorted).collect(),
+            other => other.clone(),
+        }
+    }
+    sorted(value).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -153,7 +153,7 @@ impl Plugins {
         if let Some(schema) = &known.settings_schema {
             against_schema(schema, settings)?;
         }
-        let text = settings.to_string();
+        let text = crate::contract::text(settings);
         let called =
             blocking(move || plugin.settings_check(&CallLimits::of_settings(), &text)).await?;
         match called.outcome {

@@ -91,7 +91,7 @@ pub fn again(
         pipeline: record.pipeline.clone(),
         at: u64::try_from(record.at.timestamp_millis()).unwrap_or(0),
         seed: record.seed.cast_unsigned(),
-        settings: record.settings.to_string(),
+        settings: contract::text(&record.settings),
         notes: pairs("notes")?,
         facts: vec![],
         attrs: pairs("attrs")?,

@@ -530,8 +530,8 @@ async fn policies_are_managed_from_the_command_line() {
     turns:       [n]
     generation:  1
 
-    HOOK    POSITION  PLUGIN           DIGEST        PREVIOUS      SETTINGS
-    ignore         0  ignore-patterns  [digest]  [digest]  {}
+    HOOK    POSITION  PLUGIN           DIGEST        PREVIOUS      LIMITS  SETTINGS
+    ignore         0  ignore-patterns  [digest]  [digest]          {}
     ");
     snapshot!(cli.ok(&["kernel", "list", "--ignored"]).await, @"
     KERNEL             STATE  SINCE              FOR  MISSING  IGNORED

@@ -1,5 +1,7 @@
 //! Small pieces of text for people.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use pointsman_api::event::{Event, Operation};
 use pointsman_api::generation::Written;
@@ -92,8 +94,10 @@ pub(crate) fn changes(event: &Event) -> String {
     let Value::Object(fields) = &event.changes else {
         return value(&event.changes);
     };
+    // In order: a map of JSON may keep the order in which they came.
+    let fields: BTreeMap<&String, &Value> = fields.iter().collect();
     let parts: Vec<String> = fields
-        .iter()
+        .into_iter()
         .filter(|(_, change)| !change.is_null())
         .filter_map(|(field, change)| match (event.operation, change) {
             // The operation says it already.

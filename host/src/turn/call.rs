@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::facts::Record;
 use super::{Stopped, Worker, question};
+use crate::contract;
 use crate::db::turn::{Bound, Made, NewDecision, NewHold, Same, TurnEnd};
 use crate::error::Error;
 use crate::plan;
@@ -39,7 +40,7 @@ impl Worker {
             pipeline: call.pipeline.to_owned(),
             at: question::instant(call.at),
             seed: seed(call.pipeline, hook, call.subject),
-            settings: call.bound.settings.to_string(),
+            settings: contract::text(&call.bound.settings),
             notes: call.notes.clone(),
             facts: vec![],
             attrs: vec![],

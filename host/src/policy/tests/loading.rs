@@ -125,19 +125,25 @@ fn a_component_without_a_hook_is_refused_with_what_it_exports() {
     );
 }
 
-/// A component of a contract of its own: the package's header, and what `ignore` holds.
 #[test]
 fn of_many_exports_a_few_are_named() {
-    let exports: String = (0..5_000)
-        .map(|n| format!(r#"(export "e{n}" (component $inner))"#))
-        .collect();
-    let rejection = refusal(component(&format!("(component $inner) {exports}")));
+    let exporting = |many: usize| {
+        let exports: String = (0..many)
+            .map(|n| format!(r#"(export "e{n}" (component $inner))"#))
+            .collect();
+        refusal(component(&format!("(component $inner) {exports}")))
+    };
+    let rejection = exporting(900);
     let Rejection::NoHook { exports } = &rejection else {
         panic!("{rejection}")
     };
     assert_eq!(exports.len(), 10);
+    let rejection = exporting(5_000);
+    assert_eq!(rejection.code(), "plugin.malformed");
+    assert!(rejection.to_string().contains("limit"), "{rejection}");
 }
 
+/// A component of a contract of its own: the package's header, and what `ignore` holds.
 fn other_contract(package: &str, function: &str, version: &str, result: &str) -> Vec<u8> {
     let wit = format!(
         "package {package}; interface ignore {{ {function} }} world guest {{ export ignore; }}"
