@@ -13,7 +13,8 @@ async fn out_of_fuel(host: &TestHost, fuel: &str) -> Value {
     let id = wait_for("a call runs out of this much fuel", async || {
         let page = host.get("/v1/decisions?outcome=out-of-fuel&limit=1").await;
         let decision = &page["items"][0];
-        text(&decision["reason"])
+        let reason = decision["reason"].as_str()?;
+        reason
             .contains(&format!("its {fuel} units of fuel"))
             .then(|| decision["id"].clone())
     })
