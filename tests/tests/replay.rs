@@ -5,7 +5,7 @@
 )]
 
 use pointsman_tests::command::Cli;
-use pointsman_tests::{TestDatabase, TestHost, guest, plugin};
+use pointsman_tests::{TestDatabase, TestHost, guest, plugin, wait_for};
 use serde_json::{Value, json};
 
 /// A host that has decided about some versions by the stock policies.
@@ -199,6 +199,66 @@ async fn an_unchanged_question_is_not_asked_again() {
     host.bind("ignore", &digest, json!({"scope": "all"})).await;
     host.idle().await;
     assert!(decisions(&host, "&hook=ignore").await.len() > after.len());
+}
+
+#[tokio::test]
+async fn what_questions_share_is_kept_once_and_goes_with_the_last_of_them() {
+    let (db, host, cli) = decided().await;
+    let reason = "a long story, which is told with each of the many patterns";
+    let ignores: Vec<Value> = (0..20)
+        .map(|n| json!({"kind": "like", "pattern": format!("4.{n}.%"), "reason": reason}))
+        .collect();
+    host.post("/v1/ignores", json!({"ignores": ignores})).await;
+    for batch in [["4.1.0-1", "6.2.0-1"], ["4.2.0-1", "6.3.0-1"]] {
+        host.idle().await;
+        host.kernels("debian-12", &batch).await;
+    }
+    host.idle().await;
+    let mut psql = db.connect().await;
+    let mut count = async |sql: &'static str| -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&mut psql).await.unwrap()
+    };
+    let shared = "select count(*) from
+        (select from blob_part group by part having count(distinct whole) > 1) s";
+    assert_eq!(count(shared).await, 1, "the rules, of two questions");
+    let newest = decisions(&host, "&hook=ignore").await[0]["id"].clone();
+    let newest = host.get(&format!("/v1/decisions/{newest}")).await;
+    assert_eq!(newest["input"]["rules"].as_array().unwrap().len(), 21);
+    let replayed = cli.json(&["decision", "replay"]).await;
+    assert_eq!(replayed["differ"], 0, "{replayed}");
+
+    // Past their days decisions go, but for those that something still refers to.
+    let referred = "select count(*) from decision x
+        where exists (select from kernel_ignored where decision_id = x.id)
+           or exists (select from kernel_wanted where decision_id = x.id)";
+    let kept = usize::try_from(count(referred).await).unwrap();
+    assert!(kept > 0 && kept < decisions(&host, "").await.len());
+    for older in [
+        "with moved as (update decision set at = at - interval '401 days' returning 1)
+         select count(*) from moved",
+        "with moved as (update blob set created_at = created_at - interval '401 days' returning 1)
+         select count(*) from moved",
+    ] {
+        assert!(count(older).await > 0);
+    }
+    host.stop().await;
+    let host = db.serve().await;
+    wait_for("old decisions are gone", async || {
+        (decisions(&host, "").await.len() == kept).then_some(())
+    })
+    .await;
+    for decision in decisions(&host, "&hook=ignore").await {
+        let decision = host.get(&format!("/v1/decisions/{}", decision["id"])).await;
+        assert!(
+            decision["input"]["rules"]
+                .as_array()
+                .is_some_and(|rules| !rules.is_empty())
+        );
+    }
+    let left = "select count(*) from blob b
+        where not exists (select from decision where b.digest in (input, output))
+          and not exists (select from blob_part where part = b.digest)";
+    assert_eq!(count(left).await, 0);
 }
 
 #[tokio::test]
