@@ -35,6 +35,32 @@ pub struct Contract {
     interfaces: Vec<(String, InterfaceId)>,
 }
 
+/// Where a plugin says what it exports.
+pub(crate) struct Manifest<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) parse: fn(&str) -> anyhow::Result<Value>,
+    /// A JSON pointer to a list of names.
+    pub(crate) pointer: &'a str,
+    /// What to do where it says nothing.
+    pub(crate) remedy: &'a str,
+}
+
+/// What a plugin says that it exports.
+pub(crate) fn named_exports(manifest: &Manifest<'_>) -> anyhow::Result<Vec<String>> {
+    let path = manifest.path.display();
+    let text = fs::read_to_string(manifest.path).with_context(|| format!("cannot read {path}"))?;
+    let read = (manifest.parse)(&text).with_context(|| format!("cannot read {path}"))?;
+    let named = read.pointer(manifest.pointer).and_then(Value::as_array);
+    let named: Option<Vec<String>> = named.and_then(|names| {
+        let name = |name: &Value| name.as_str().map(str::to_owned);
+        names.iter().map(name).collect()
+    });
+    named.with_context(|| {
+        let remedy = manifest.remedy;
+        format!("{path} does not say what the plugin exports: {remedy}")
+    })
+}
+
 /// How a language writes the name of a field.
 pub(crate) type Naming = fn(&str) -> String;
 

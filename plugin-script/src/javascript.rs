@@ -1,13 +1,11 @@
 //! JavaScript, on QuickJS, compiled into this very program: no Node is needed.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
 use componentize_qjs::{ComponentizeOpts, Runtime, componentize};
-use serde_json::Value;
 
-use crate::contract::{Contract, SETTINGS, WORLD, camel};
+use crate::contract::{self, Contract, Manifest, SETTINGS, WORLD, camel};
 
 /// What makes a folder a JavaScript plugin, and says what it exports.
 pub const MANIFEST: &str = "package.json";
@@ -27,7 +25,12 @@ pub fn build(
     dir: &Path,
     progress: &mut dyn FnMut(&str),
 ) -> anyhow::Result<Vec<u8>> {
-    let exports = exports(dir)?;
+    let exports = contract::named_exports(&Manifest {
+        path: &dir.join(MANIFEST),
+        parse: |text| serde_json::from_str(text).context("it is no JSON"),
+        pointer: "/pointsman/exports",
+        remedy: r#"add `"pointsman": {"exports": ["gate"]}`"#,
+    })?;
     contract.check_exports(&exports, MANIFEST)?;
     let policy = dir.join(POLICY);
     if !policy.is_file() {
@@ -60,28 +63,6 @@ pub fn build(
             format!("{error:#}").replace("(/", "(").trim().to_owned()
         )
         .context(format!("{} does not load", policy.display()))
-    })
-}
-
-/// `{"pointsman": {"exports": ["gate", "settings"]}}`
-fn exports(dir: &Path) -> anyhow::Result<Vec<String>> {
-    let path = dir.join(MANIFEST);
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let manifest: Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
-    let named = manifest
-        .pointer("/pointsman/exports")
-        .and_then(Value::as_array);
-    let named: Option<Vec<String>> = named.and_then(|names| {
-        let name = |name: &Value| name.as_str().map(str::to_owned);
-        names.iter().map(name).collect()
-    });
-    named.with_context(|| {
-        format!(
-            "{} does not say what the plugin exports: add `\"pointsman\": {{\"exports\": [\"gate\"]}}`",
-            path.display()
-        )
     })
 }
 

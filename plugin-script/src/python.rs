@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 use pointsman_plugin_build::run_with_progress;
 
-use crate::contract::{Contract, SETTINGS, WORLD, pascal, snake};
+use crate::contract::{self, Contract, Manifest, SETTINGS, WORLD, pascal, snake};
 
 pub use sdk::sdk;
 
@@ -37,7 +37,12 @@ pub fn build(
     dir: &Path,
     progress: &mut dyn FnMut(&str),
 ) -> anyhow::Result<Vec<u8>> {
-    let exports = exports(dir)?;
+    let exports = contract::named_exports(&Manifest {
+        path: &dir.join(MANIFEST),
+        parse: |text| toml::from_str(text).context("it is no TOML"),
+        pointer: "/tool/pointsman/exports",
+        remedy: r#"add `[tool.pointsman]` with `exports = ["gate"]`"#,
+    })?;
     contract.check_exports(&exports, MANIFEST)?;
     let policy = dir.join(POLICY);
     if !policy.is_file() {
@@ -81,30 +86,6 @@ fn packages(stage: &Path) -> anyhow::Result<OsString> {
     fs::create_dir_all(none.join("lib/site-packages"))
         .context("cannot make a folder to build in")?;
     Ok(none.into())
-}
-
-/// `[tool.pointsman] exports = ["gate", "settings"]`
-fn exports(dir: &Path) -> anyhow::Result<Vec<String>> {
-    let path = dir.join(MANIFEST);
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let manifest: toml::Table =
-        toml::from_str(&text).with_context(|| format!("{} is no TOML", path.display()))?;
-    let named = manifest
-        .get("tool")
-        .and_then(|tool| tool.get("pointsman"))
-        .and_then(|ours| ours.get("exports"))
-        .and_then(toml::Value::as_array);
-    let named: Option<Vec<String>> = named.and_then(|names| {
-        let name = |name: &toml::Value| name.as_str().map(str::to_owned);
-        names.iter().map(name).collect()
-    });
-    named.with_context(|| {
-        format!(
-            "{} does not say what the plugin exports: add `[tool.pointsman]` with `exports = [\"gate\"]`",
-            path.display()
-        )
-    })
 }
 
 /// The glue, with what it is about.

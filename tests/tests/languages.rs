@@ -143,6 +143,29 @@ fn faults() -> Value {
     ])
 }
 
+/// What the case `seen` was given is what both languages tell of it.
+fn assert_seen(tested: &[Value]) {
+    let seen: Value = serde_json::from_str(text_of(tested, "seen")).unwrap();
+    let at = 1_795_334_400_000_u64;
+    assert_eq!(
+        seen,
+        json!([
+            [
+                ["absent", null],
+                ["value", "[]"],
+                ["refused", "query.unknown"]
+            ],
+            7,
+            ["a", "b"],
+            "x",
+            "v",
+            null,
+            at,
+            at
+        ])
+    );
+}
+
 /// Uploads `all`, lets it answer `ignore`, and sees that it does.
 async fn bind(desk: &Desk, host: &TestHost) {
     host.distro("debian-12").await;
@@ -216,7 +239,7 @@ function nameOf(thing) {
 
 export function react(context, question) {
     switch (question.event) {
-        case "uncaught": return nameOf(question);
+        case "uncaught": console.log("asked by", { by: question.by }); return nameOf(question);
         case "misfit": return { acts: [{ kind: "comment", args: { body: 7 } }], basis: { reason: {} } };
         case "unknown": return { deeds: [], basis: { reason: {} } };
         case "abstain": throw abstain("not.mine", "Somebody else knows.");
@@ -271,6 +294,11 @@ async fn javascript_plugins_work_the_first_time() {
             && uncaught.contains(&format!("(at nameOf (policy.js:{line}:")),
         "{uncaught}"
     );
+    let printed = tested.iter().find(|tested| tested["case"] == "uncaught");
+    assert_eq!(
+        printed.unwrap()["output"]["failed"]["details"]["printed"],
+        "asked by {\"by\":\"\"}\n"
+    );
     let misfit = text_of(&tested, "misfit");
     assert_eq!(
         misfit,
@@ -281,25 +309,7 @@ async fn javascript_plugins_work_the_first_time() {
         unknown,
         "The answer does not fit: deeds is no field: there are acts, basis."
     );
-    let seen: Value = serde_json::from_str(text_of(&tested, "seen")).unwrap();
-    let at = 1_795_334_400_000_u64;
-    assert_eq!(
-        seen,
-        json!([
-            [
-                ["absent", null],
-                ["value", "[]"],
-                ["refused", "query.unknown"]
-            ],
-            7,
-            ["a", "b"],
-            "x",
-            "v",
-            null,
-            at,
-            at
-        ])
-    );
+    assert_seen(&tested);
     bind(&desk, &host).await;
 
     // What does not load is said with the engine's words.
@@ -415,25 +425,7 @@ async fn python_plugins_work_the_first_time() {
         text_of(&tested, "unknown field"),
         "The answer does not fit: it is {'deeds': []}: it must be a record `Answer` with acts, basis."
     );
-    let seen: Value = serde_json::from_str(text_of(&tested, "seen")).unwrap();
-    let at = 1_795_334_400_000_u64;
-    assert_eq!(
-        seen,
-        json!([
-            [
-                ["absent", null],
-                ["value", "[]"],
-                ["refused", "query.unknown"]
-            ],
-            7,
-            ["a", "b"],
-            "x",
-            "v",
-            null,
-            at,
-            at
-        ])
-    );
+    assert_seen(&tested);
     bind(&desk, &host).await;
 
     // What does not load is said with the interpreter's words.

@@ -9,6 +9,19 @@ import * as policy from "./policy.js";
 /** The most frames of a stack that are told. */
 const FRAMES = 20;
 
+/** The most characters of what is printed that are told, the last ones. */
+const PRINTED = 2000;
+
+/** The engine has no console. What is printed to this one is told with a failure. */
+let printed = "";
+
+function print(...values) {
+    const words = values.map((value) => (typeof value === "string" ? value : shown(value)));
+    printed = `${printed}${words.join(" ")}\n`.slice(-PRINTED);
+}
+
+globalThis.console = { log: print, info: print, warn: print, error: print, debug: print };
+
 /** The name that the engine gives to this file. */
 const THIS_FILE = "/package.json:";
 
@@ -203,7 +216,9 @@ function stopOf(error) {
     const stack = frames(error);
     const message = error instanceof Error ? `${error.name}: ${error.message}` : `thrown: ${shown(error)}`;
     const place = stack.length > 0 ? ` (at ${stack[0]})` : "";
-    const details = stack.length > 0 ? { stack: stack.join("\n") } : {};
+    const details = {};
+    if (stack.length > 0) details.stack = stack.join("\n");
+    if (printed !== "") details.printed = printed;
     return { tag: "failed", val: { code: "policy.uncaught", text: message + place, details } };
 }
 
