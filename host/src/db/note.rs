@@ -125,33 +125,38 @@ impl Db {
         body: &PutNotes,
     ) -> Result<Written> {
         let id = pipeline::lock(batch, pipeline).await?;
+        let wanted = body.notes.iter().enumerate().map(|(n, note)| {
+            let subject = (&note.distro, &note.version);
+            (
+                format!("/notes/{n}"),
+                &note.hook,
+                note.position,
+                subject,
+                &note.key,
+                Some(&*note.value),
+            )
+        });
+        let unwanted = body.remove.iter().enumerate().map(|(n, note)| {
+            let subject = (&note.distro, &note.version);
+            (
+                format!("/remove/{n}"),
+                &note.hook,
+                note.position,
+                subject,
+                &note.key,
+                None,
+            )
+        });
         let mut changes = vec![];
-        for (n, note) in body.notes.iter().enumerate() {
-            let field = format!("/notes/{n}");
-            let kernel = self
-                .subject(batch, &field, &note.distro, &note.version)
-                .await?;
+        for (field, hook, position, (distro, version), key, value) in wanted.chain(unwanted) {
+            let kernel = self.subject(batch, &field, distro, version).await?;
             changes.push(Change {
                 field,
-                hook: &note.hook,
-                position: note.position,
+                hook,
+                position,
                 kernel,
-                key: &note.key,
-                value: Some(&note.value),
-            });
-        }
-        for (n, note) in body.remove.iter().enumerate() {
-            let field = format!("/remove/{n}");
-            let kernel = self
-                .subject(batch, &field, &note.distro, &note.version)
-                .await?;
-            changes.push(Change {
-                field,
-                hook: &note.hook,
-                position: note.position,
-                kernel,
-                key: &note.key,
-                value: None,
+                key,
+                value,
             });
         }
         check(&changes)?;

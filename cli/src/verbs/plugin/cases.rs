@@ -192,7 +192,10 @@ fn ready(case: Case, name: String) -> Result<Ready, String> {
         && !given.contains_key("settings")
     {
         let settings = case.settings.unwrap_or_else(|| json!({}));
-        given.insert("settings".to_owned(), Value::String(settings.to_string()));
+        given.insert(
+            "settings".to_owned(),
+            Value::String(contract::text(&settings)),
+        );
     }
     let context = contract::read(hook.name(), Part::Context, &given)
         .map_err(|misfit| format!("{name}: context{misfit}"))?;
