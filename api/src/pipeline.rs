@@ -89,6 +89,9 @@ wire! {
         pub held: Option<Hold>,
         /// Its bindings, by hook and position.
         pub bindings: Vec<Binding>,
+        /// What a pipeline of kind `merge` lands where.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub merging: Option<crate::pull::Merging>,
         /// Sweeps still to be done: looks at many versions again, after a swap or a new pattern.
         pub pending: i64,
         /// True when it has decided about everything that is committed.
@@ -109,6 +112,10 @@ wire! {
         pub comment: Option<String>,
         /// Pause it with this reason; an empty one resumes it.
         pub paused: Option<String>,
+        /// Close the tree with this reason: nothing lands; an empty one opens it. Merge pipelines only.
+        pub frozen: Option<String>,
+        /// Lanes that may run at once, 1 to 64. Merge pipelines only.
+        pub slots: Option<i32>,
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod journal;
 pub(crate) mod kernel;
+pub(crate) mod merge;
 pub(crate) mod note;
 pub(crate) mod policy;
 pub(crate) mod record;
@@ -123,6 +124,12 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Pipeline(policy::Pipeline),
     #[command(subcommand)]
+    Repo(merge::Repo),
+    #[command(subcommand)]
+    Pr(merge::Pr),
+    #[command(subcommand)]
+    Lane(merge::Lane),
+    #[command(subcommand)]
     Note(note::Note),
     #[command(subcommand)]
     Decision(policy::Decision),
@@ -141,6 +148,14 @@ Examples:
     /// Compiles one plugin: what the server starts as a limited child process
     #[command(name = "__compile-plugin", hide = true)]
     CompilePlugin,
+    /// Tells the server that somebody pushed: what the hook of a repository runs
+    #[command(name = "__pushed", hide = true)]
+    Pushed {
+        /// The server's socket
+        bell: PathBuf,
+        /// The repository
+        repository: String,
+    },
 }
 
 /// The reason for a change.

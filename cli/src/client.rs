@@ -37,6 +37,9 @@ const MAX_PROBLEM_BYTES: u64 = 64 * 1024;
 /// Characters that are shown of an answer that is no problem document.
 const SHOWN_CHARACTERS: usize = 200;
 
+/// Bytes of a log that the server sends at once, with room.
+const MAX_PART_BYTES: u64 = 16 << 20;
+
 /// Speaks to one server.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -118,6 +121,14 @@ impl Client {
                 (answer, _) => return answer,
             }
         }
+    }
+
+    /// Reads bytes: a part of a log or of a file.
+    pub(crate) fn bytes(&self, address: &Address) -> Result<Vec<u8>, Error> {
+        let mut response = self.read(address, &[])?;
+        let body = response.body_mut().with_config().limit(MAX_PART_BYTES);
+        body.read_to_vec()
+            .map_err(|error| Error::failed(format!("the answer broke off: {error}")))
     }
 
     /// Writes: sends `body` as JSON and reads the answer.

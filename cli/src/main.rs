@@ -28,6 +28,13 @@ use crate::exit::Exit;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Before there is a thread or an open file: the shim of a job closes all it was given.
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|verb| verb == "__shim")
+        && let Some(path) = args.next()
+    {
+        return pointsman_jobs::shim(path.as_ref());
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

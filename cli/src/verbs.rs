@@ -13,10 +13,13 @@ mod ignore;
 mod import;
 mod input;
 mod kernel;
+mod lane;
 mod list;
 mod note;
 mod pipeline;
 mod plugin;
+mod pr;
+mod repo;
 mod run;
 mod serve;
 mod state;
@@ -57,6 +60,9 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Result<ExitCode, Error> {
         Verb::Event(verb) => event::run(context, verb),
         Verb::Plugin(verb) => plugin::run(context, verb),
         Verb::Pipeline(verb) => pipeline::run(context, verb),
+        Verb::Repo(verb) => repo::run(context, verb),
+        Verb::Pr(verb) => pr::run(context, verb),
+        Verb::Lane(verb) => lane::run(context, verb),
         Verb::Note(verb) => note::run(context, verb),
         Verb::Decision(verb) => decision::run(context, verb),
         Verb::Export(args) => export::run(context, &args),
@@ -64,6 +70,10 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Result<ExitCode, Error> {
         Verb::Completions { shell } => completions::run(context, shell),
         // The child's codes are between it and the server; they are none of `Exit`.
         Verb::CompilePlugin => return Ok(pointsman_host::compile_child_main()),
+        Verb::Pushed { bell, repository } => {
+            pointsman_forge::ring(&bell, &repository);
+            Ok(Exit::Ok)
+        }
     };
     exit.map(ExitCode::from)
 }

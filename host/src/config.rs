@@ -33,6 +33,18 @@ pub struct Config {
     pub plugin_cache: PathBuf,
     /// Program and arguments that compile a plugin in a process of its own; none compiles in this one.
     pub compile_command: Option<Vec<OsString>>,
+    /// The program that hooks of repositories and jobs run: `pointsman` itself.
+    pub program: PathBuf,
+    /// Where the local forge keeps its repositories.
+    pub forge_dir: PathBuf,
+    /// Where jobs run.
+    pub jobs_dir: PathBuf,
+    /// Where logs and files of jobs are kept: a folder, or `s3://bucket/prefix`.
+    pub artifacts: String,
+    /// One folder a pipeline, one file a secret.
+    pub secrets_dir: PathBuf,
+    /// Who runs jobs, by user and group id; none: this user.
+    pub job_user: Option<(u32, u32)>,
     /// Days that decisions are kept.
     pub decision_days: u16,
     /// The most that a binding may let one call use.
@@ -46,6 +58,12 @@ impl Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             database: Database::Embedded,
             plugin_cache: data_dir.join("plugins"),
+            program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("pointsman")),
+            forge_dir: data_dir.join("forge"),
+            jobs_dir: data_dir.join("jobs"),
+            artifacts: data_dir.join("artifacts").display().to_string(),
+            secrets_dir: data_dir.join("secrets"),
+            job_user: None,
             data_dir,
             compile_command: None,
             decision_days: DEFAULT_DECISION_DAYS,

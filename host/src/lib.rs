@@ -8,6 +8,8 @@ pub mod config;
 pub mod contract;
 pub mod db;
 pub mod error;
+pub mod explain;
+pub mod merge;
 pub mod plan;
 pub mod plugins;
 pub mod policy;

@@ -5,6 +5,7 @@
 //! reason. A wish half understood would be a guess.
 
 mod memory;
+pub mod merge;
 #[cfg(test)]
 mod tests;
 
@@ -17,9 +18,9 @@ use crate::policy::wit::{advance, ignore, types};
 pub use memory::{notes, sound};
 
 /// Characters of a reason that are kept.
-const MAX_REASON_TEXT: usize = 1_024;
+pub(crate) const MAX_REASON_TEXT: usize = 1_024;
 /// Characters of a reason's code.
-const MAX_REASON_CODE: usize = 64;
+pub(crate) const MAX_REASON_CODE: usize = 64;
 /// Wakes are at least this far ahead, in milliseconds: a policy cannot spin the host.
 const MIN_WAKE_MS: i64 = 1_000;
 /// And at most this far: seven days.
@@ -502,6 +503,6 @@ fn reason(reason: &types::Reason) -> Result<(), Refused> {
 }
 
 /// At most `max` characters of a guest's text, without control characters.
-fn cut(text: &str, max: usize) -> String {
+pub(crate) fn cut(text: &str, max: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(max).collect()
 }

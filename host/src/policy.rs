@@ -35,7 +35,7 @@ use wasmtime::component::{Component, Linker};
 
 pub use compile::{COMPILE_DEADLINE, Compiler, compile_child_main};
 pub use engine::CALL_STACK_BYTES;
-pub use evaluate::{Decided, Ending, FACT_ROUNDS, Facts, MAX_QUERIES, Recorded, unknown};
+pub use evaluate::{Decided, Ending, FACT_ROUNDS, Facts, MAX_QUERIES, NoFacts, Recorded, unknown};
 pub use hook::{Asks, Hook, UnknownHook};
 pub use inspect::MAX_COMPONENT_BYTES;
 pub use limits::{

@@ -12,11 +12,13 @@ mod health;
 mod hosts;
 mod ignores;
 mod kernels;
+mod lanes;
 mod notes;
 mod openapi;
 mod pipelines;
 mod plugins;
 mod problem;
+mod pulls;
 mod request_id;
 mod runs;
 mod shadows;
@@ -39,6 +41,7 @@ use utoipa_axum::routes;
 
 use crate::db::Db;
 use crate::db::token::Tokens;
+use crate::merge::Engine;
 use crate::plugins::Plugins;
 
 pub use openapi::openapi_json;
@@ -57,6 +60,8 @@ pub struct App {
     pub tokens: Tokens,
     /// Plugins on their way in.
     pub plugins: Plugins,
+    /// Pull requests: git, jobs, and what jobs left.
+    pub engine: Engine,
     /// Rises when something may have committed.
     pub commits: watch::Receiver<u64>,
     /// Ends what would never end by itself.
@@ -103,10 +108,29 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(plugins::list_plugins))
         .routes(routes!(plugins::get_plugin))
         .routes(routes!(plugins::get_plugin_wasm))
-        .routes(routes!(pipelines::list_pipelines))
+        .routes(routes!(pipelines::list_pipelines, lanes::create_pipeline))
         .routes(routes!(pipelines::get_pipeline, pipelines::update_pipeline))
         .routes(routes!(pipelines::put_binding, pipelines::delete_binding))
         .routes(routes!(pipelines::rollback_binding))
+        .routes(routes!(lanes::pipeline_status))
+        .routes(routes!(lanes::ready_for_merge))
+        .routes(routes!(lanes::review_status))
+        .routes(routes!(lanes::passing))
+        .routes(routes!(lanes::try_merge))
+        .routes(routes!(lanes::list_lanes))
+        .routes(routes!(lanes::get_lane))
+        .routes(routes!(lanes::list_tips))
+        .routes(routes!(lanes::attempt_log))
+        .routes(routes!(lanes::attempt_file))
+        .routes(routes!(pulls::list_repositories, pulls::create_repository))
+        .routes(routes!(pulls::list_pulls, pulls::create_pull))
+        .routes(routes!(pulls::get_pull, pulls::update_pull))
+        .routes(routes!(pulls::create_review))
+        .routes(routes!(pulls::list_comments, pulls::create_comment))
+        .routes(routes!(pulls::put_label, pulls::delete_label))
+        .routes(routes!(pulls::authorise_pull))
+        .routes(routes!(pulls::retest_pull))
+        .routes(routes!(pulls::explain_pull))
         .routes(routes!(notes::list_notes, notes::put_notes))
         .routes(routes!(shadows::list_shadows))
         .routes(routes!(shadows::put_shadow, shadows::delete_shadow))

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use pointsman_api::token::{CreatedToken, NewToken, Role};
+use pointsman_jobs::User;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use crate::config::{Config, Database};
 use crate::db::batch::nothing;
 use crate::db::token::Tokens;
 use crate::db::{Actor, Db};
+use crate::merge::{Backend, Engine, LocalForge};
 use crate::plugins::Plugins;
 use crate::policy::{COMPILE_DEADLINE, Compiler, DEFAULT_CALLS_AT_ONCE, Runtime, RuntimeConfig};
 use crate::postgres::{self, Embedded, EmbeddedConfig};
@@ -106,8 +108,10 @@ pub async fn start(
         config.decision_days,
         config.ceilings,
     );
+    let engine = engine(&config, &db, stop.clone())?;
+    let mut tasks = engine.start(&runtime, config.ceilings, config.decision_days, DRAIN);
     let shadows = Shadows::new(db.clone(), runtime.clone(), stop.clone());
-    let mut tasks = vec![worker.start(DRAIN), tokio::spawn(shadows.run())];
+    tasks.extend([worker.start(DRAIN), tokio::spawn(shadows.run())]);
     tasks.push(tokio::spawn(refresh_tokens(
         tokens.clone(),
         db.clone(),
@@ -118,6 +122,7 @@ pub async fn start(
         db: db.clone(),
         tokens,
         plugins: Plugins::new(db.clone(), runtime, config.ceilings),
+        engine,
         commits,
         stop: stop.clone(),
         metrics: recorder(),
@@ -223,6 +228,39 @@ impl Drop for Server {
             embedded.detach();
         }
     }
+}
+
+/// What merge pipelines work with: git, jobs, and a name of this host's own.
+fn engine(config: &Config, db: &Db, stop: CancellationToken) -> anyhow::Result<Engine> {
+    for dir in [&config.forge_dir, &config.jobs_dir, &config.secrets_dir] {
+        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    }
+    let forge = LocalForge::new(&config.forge_dir, config.program.clone());
+    let user = config.job_user.map(|(uid, gid)| User { uid, gid });
+    let backend = Backend::new(
+        &config.jobs_dir,
+        config.program.clone(),
+        &config.artifacts,
+        &config.secrets_dir,
+        user,
+    )?;
+    let host = host_id(&config.data_dir.join("host-id"))?;
+    Ok(Engine::new(db.clone(), host, forge, backend, stop))
+}
+
+/// Who this host is, the same after each start: the attempts that it runs are found again by it.
+fn host_id(file: &Path) -> anyhow::Result<Arc<str>> {
+    if let Ok(id) = fs::read_to_string(file) {
+        let id = id.trim();
+        if !id.is_empty() {
+            return Ok(id.into());
+        }
+    }
+    let mut random = [0_u8; 8];
+    getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    let id = hex::encode(random);
+    fs::write(file, format!("{id}\n")).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(id.into())
 }
 
 /// Applies the migrations that are missing; gives their names.

@@ -9,13 +9,12 @@
 //! the turn is taken again when a binding, a pattern or a note changes, or after a while.
 
 mod ask;
-mod call;
+pub(crate) mod call;
 mod causes;
 mod facts;
 mod notes;
-mod question;
+pub(crate) mod question;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -28,7 +27,8 @@ use crate::db::Db;
 use crate::db::listen::POLL;
 use crate::db::turn::{Bound, NewHold, PipelineLock, TurnEnd, TurnStart};
 use crate::error::{Error, Result};
-use crate::policy::{CallLimits, Plugin, Runtime};
+use crate::policy::{CallLimits, Runtime};
+use call::Caller;
 use causes::{Causes, Remedy};
 
 /// Changes that one turn looks at: bounds its memory and the time it holds others up.
@@ -48,14 +48,10 @@ const RETIRE_PAGE: i64 = 1_000;
 /// Takes the turns of the kernel pipeline until it is told to stop.
 pub struct Worker {
     db: Db,
-    runtime: Runtime,
+    caller: Caller,
     commits: watch::Receiver<u64>,
     stop: CancellationToken,
     decision_days: i32,
-    /// The most that one call may use, whatever its binding says.
-    ceilings: CallLimits,
-    /// The plugins that are bound, loaded.
-    loaded: HashMap<String, Plugin>,
     /// What the pipeline holds with, and when to try that again.
     held: Option<(Vec<Bound>, Remedy, tokio::time::Instant)>,
     retired_at: Option<tokio::time::Instant>,
@@ -80,13 +76,11 @@ impl Worker {
     ) -> Self {
         let commits = db.commits();
         Self {
+            caller: Caller::new(db.clone(), runtime, ceilings),
             db,
-            runtime,
             commits,
             stop,
             decision_days: i32::from(decision_days),
-            ceilings,
-            loaded: HashMap::new(),
             held: None,
             retired_at: None,
         }
@@ -238,44 +232,6 @@ impl Worker {
         })
     }
 
-    /// The plugins of the pipeline's bindings, loaded; plugins that are bound no longer are let go.
-    async fn load(&mut self, start: &TurnStart) -> Result<(), Stopped> {
-        self.loaded
-            .retain(|digest, _| start.bindings.iter().any(|b| b.digest == *digest));
-        for bound in &start.bindings {
-            if self.loaded.contains_key(&bound.digest) {
-                continue;
-            }
-            if let Some(plugin) = self.runtime.loaded(&bound.digest) {
-                self.loaded.insert(bound.digest.clone(), plugin);
-                continue;
-            }
-            let wasm = self.db.plugin_wasm(&bound.digest).await?;
-            match self.runtime.load(wasm).await {
-                Ok(plugin) => {
-                    self.loaded.insert(bound.digest.clone(), plugin);
-                }
-                Err(rejection) => {
-                    return Err(Stopped::Held(NewHold {
-                        hook: if bound.hook == "advance" {
-                            "advance"
-                        } else {
-                            "ignore"
-                        },
-                        code: rejection.code().to_owned(),
-                        text: format!(
-                            "{}@{} cannot be loaded: {rejection}",
-                            bound.name,
-                            &bound.digest[..12]
-                        ),
-                        decision: None,
-                    }));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Deletes decisions past their retention, now and then.
     async fn retire(&mut self) -> Result<()> {
         let now = tokio::time::Instant::now();
@@ -298,7 +254,7 @@ impl Worker {
 }
 
 /// Why a turn could not be finished.
-enum Stopped {
+pub(crate) enum Stopped {
     /// A policy could not answer: the pipeline holds.
     Held(NewHold),
     /// The host failed.
@@ -311,7 +267,7 @@ impl From<Error> for Stopped {
     }
 }
 
-fn log(error: &Error) {
+pub(crate) fn log(error: &Error) {
     match error {
         Error::Unavailable(cause) => {
             tracing::warn!(%cause, "the database does not answer; turns wait for it");

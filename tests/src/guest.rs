@@ -18,6 +18,8 @@ pub enum Hook {
     Ignore,
     /// `advance`.
     Advance,
+    /// `gate`.
+    Gate,
 }
 
 impl Hook {
@@ -25,6 +27,7 @@ impl Hook {
         match self {
             Hook::Ignore => "ignore",
             Hook::Advance => "advance",
+            Hook::Gate => "gate",
         }
     }
 }
@@ -183,6 +186,7 @@ pub fn counts(hook: Hook) -> Vec<u8> {
                 48,
             )
         }
+        Hook::Gate => panic!("it has a subject of another kind"),
     };
     let fields = data(ANSWER, &[&[0; 8], &answer[..]].concat()) + &data(REST, &memory.rest);
     let at_digit = u32::from_le_bytes([digit[0], digit[1], digit[2], digit[3]]);
@@ -195,6 +199,24 @@ pub fn counts(hook: Hook) -> Vec<u8> {
         length = at + 4,
     );
     build(hook, &fields, &body)
+}
+
+/// A guest of `gate` that lets everything run, but traps where `TRIP` stands anywhere in the question.
+pub fn trips() -> Vec<u8> {
+    let mut memory = Memory::default();
+    let answer = [vec![0; 8], memory.basis(&Basis::default())].concat();
+    let fields = data(ANSWER, &[&[0; 8], &answer[..]].concat()) + &data(REST, &memory.rest);
+    let body = format!(
+        "(local $at i32)
+         (local.set $at (i32.const 65536))
+         (loop $look
+           (if (i32.eq (i32.load (local.get $at)) (i32.const {trip})) (then unreachable))
+           (local.set $at (i32.add (local.get $at) (i32.const 1)))
+           (br_if $look (i32.lt_u (local.get $at) (i32.const 131068))))
+         (i32.const {ANSWER})",
+        trip = u32::from_le_bytes(*b"TRIP"),
+    );
+    build(Hook::Gate, &fields, &body)
 }
 
 /// A guest that abstains.

@@ -4,6 +4,7 @@
 //! sleeps: a test waits for a state and fails with what it last saw.
 
 pub mod command;
+pub mod forge;
 pub mod guest;
 
 use std::future::Future;
@@ -87,6 +88,7 @@ impl TestHost {
         let mut config = Config::new(dir.path().to_owned());
         config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         config.database = Database::Url(database_url.to_owned());
+        config.program = program();
         // Compiling a plugin takes a second of a core: once is enough for all tests.
         config.plugin_cache = target_dir().join("test-plugin-cache");
         let server = pointsman_host::start(config, |_| {})
@@ -286,11 +288,15 @@ impl TestHost {
     }
 }
 
+/// Where the `pointsman` command is.
+pub fn program() -> PathBuf {
+    std::env::var_os("POINTSMAN_BIN")
+        .map_or_else(|| target_dir().join("debug/pointsman"), PathBuf::from)
+}
+
 /// The `pointsman` command, as built.
 pub fn pointsman() -> std::process::Command {
-    let path = std::env::var_os("POINTSMAN_BIN")
-        .map_or_else(|| target_dir().join("debug/pointsman"), PathBuf::from);
-    let mut command = std::process::Command::new(path);
+    let mut command = std::process::Command::new(program());
     for (key, _) in std::env::vars_os() {
         if key.to_string_lossy().starts_with("POINTSMAN_") || key == "DATABASE_URL" {
             command.env_remove(key);

@@ -146,6 +146,76 @@ pub(crate) enum Language {
 /// Pipelines: which plugin answers which hook
 #[derive(Subcommand, Debug)]
 pub(crate) enum Pipeline {
+    /// Make a pipeline that lands pull requests on a branch
+    #[command(after_help = "\
+Examples:
+  pointsman pipeline create main --repo linux-driver
+  pointsman pipeline create release --repo linux-driver --target release-2.0 --slots 2")]
+    Create {
+        /// Its name
+        pipeline: String,
+        /// The repository
+        #[arg(long, value_name = "NAME")]
+        repo: String,
+        /// The branch that it lands on
+        #[arg(long, value_name = "BRANCH", default_value = "main")]
+        target: String,
+        /// Lanes that may run at once
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=64))]
+        slots: i32,
+        /// What a command in a comment begins with
+        #[arg(long, value_name = "TEXT", default_value = "@pointsman")]
+        prefix: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Close the tree: tests go on, nothing lands
+    #[command(after_help = "\
+Examples:
+  pointsman pipeline freeze main 'release 2.0 is being cut'")]
+    Freeze {
+        /// The pipeline
+        pipeline: String,
+        /// Why, for whoever waits
+        reason: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Open the tree again
+    #[command(after_help = "\
+Examples:
+  pointsman pipeline thaw main -m 'release 2.0 is out'")]
+    Thaw {
+        /// The pipeline
+        pipeline: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Set how many lanes may run at once
+    #[command(after_help = "\
+Examples:
+  pointsman pipeline slots main 4")]
+    Slots {
+        /// The pipeline
+        pipeline: String,
+        /// Lanes
+        #[arg(value_parser = clap::value_parser!(i32).range(1..=64))]
+        slots: i32,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// List what the target branch pointed at, and what vouches for it
+    #[command(after_help = "\
+Examples:
+  pointsman pipeline tips main
+  pointsman pipeline tips main --all --json | jq -r 'select(.tested | not) | .commit'")]
+    Tips {
+        /// The pipeline
+        pipeline: String,
+        #[command(flatten)]
+        paging: Paging,
+    },
+
     /// List pipelines
     #[command(after_help = "\
 Example:

@@ -1,6 +1,8 @@
 //! How each kind of object is shown as a row. A kernel is always `distro/version`, which is also how
 //! one names it as an argument.
 
+mod merge;
+
 use chrono::Utc;
 use pointsman_api::cluster::{Cluster, HostKernel};
 use pointsman_api::distro::{Distro, KernelState};

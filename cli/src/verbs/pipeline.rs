@@ -5,7 +5,9 @@ mod shadow;
 use std::path::Path;
 
 use pointsman_api::generation::Because;
+use pointsman_api::lane::Tip;
 use pointsman_api::pipeline::{Limits, Pipeline as Row, PutBinding, UpdatePipeline};
+use pointsman_api::pull::NewPipeline;
 use serde_json::{Value, json};
 use ureq::http::Method;
 
@@ -25,6 +27,55 @@ pub(super) fn run(context: &Context, verb: Pipeline) -> Result<Exit, Error> {
     match verb {
         Pipeline::List => {
             list::print_whole::<Row>(context, &client.at(&["pipelines"]), "no pipelines")
+        }
+        Pipeline::Create {
+            pipeline,
+            repo,
+            target,
+            slots,
+            prefix,
+            why,
+        } => {
+            let body = NewPipeline {
+                comment: why.comment,
+                name: pipeline,
+                repository: repo,
+                target,
+                slots,
+                prefix,
+            };
+            tell(context, &client.send(&Method::POST, &client.at(&["pipelines"]), &body)?)
+        }
+        Pipeline::Freeze { pipeline, reason, why } => {
+            if reason.trim().is_empty() {
+                return Err(Error::usage("the reason is empty", "say why, for whoever waits"));
+            }
+            let body = UpdatePipeline {
+                comment: why.comment,
+                frozen: Some(reason),
+                ..UpdatePipeline::default()
+            };
+            update(context, &client, &pipeline, &body)
+        }
+        Pipeline::Thaw { pipeline, why } => {
+            let body = UpdatePipeline {
+                comment: why.comment,
+                frozen: Some(String::new()),
+                ..UpdatePipeline::default()
+            };
+            update(context, &client, &pipeline, &body)
+        }
+        Pipeline::Slots { pipeline, slots, why } => {
+            let body = UpdatePipeline {
+                comment: why.comment,
+                slots: Some(slots),
+                ..UpdatePipeline::default()
+            };
+            update(context, &client, &pipeline, &body)
+        }
+        Pipeline::Tips { pipeline, paging } => {
+            let address = client.at(&["pipelines", &pipeline, "tips"]);
+            list::print::<Tip>(context, &address, &paging, "the branch has not been looked at yet")
         }
         Pipeline::Show { pipeline } => show(context, &client, &pipeline),
         Pipeline::Bind(args) => bind(context, &client, args),
@@ -64,6 +115,7 @@ pub(super) fn run(context: &Context, verb: Pipeline) -> Result<Exit, Error> {
             let body = UpdatePipeline {
                 comment: why.comment,
                 paused: Some(reason),
+                ..UpdatePipeline::default()
             };
             update(context, &client, &pipeline, &body)
         }
@@ -71,6 +123,7 @@ pub(super) fn run(context: &Context, verb: Pipeline) -> Result<Exit, Error> {
             let body = UpdatePipeline {
                 comment: why.comment,
                 paused: Some(String::new()),
+                ..UpdatePipeline::default()
             };
             update(context, &client, &pipeline, &body)
         }

@@ -3,6 +3,7 @@
 use pointsman_api::generation::Written;
 use pointsman_api::page::Page;
 use pointsman_api::pipeline::{Binding, Hold, Limits, Pipeline};
+use pointsman_api::pull::Merging;
 
 use super::{Batch, Db};
 use crate::error::{Kind, Refusal, Result};
@@ -38,13 +39,19 @@ impl Db {
                  r.held_since as "held_since?", r.held_decision_id as "held_decision_id?",
                  coalesce(r.turns, 0) as "turns!",
                  (select count(*) from sweep s where s.pipeline_id = p.id) as "sweeps!",
-                 not exists (select from sweep s where s.pipeline_id = p.id) and not exists (
+                 m.target as "target?", m.slots as "slots?", m.frozen, m.frozen_by, m.prefix as "prefix?",
+                 g.name as "repository?",
+                 (select t.commit from tip t where t.pipeline_id = p.id order by t.id desc limit 1) as tip,
+                 case p.kind when 'merge' then not exists (select from cause c where c.pipeline_id = p.id)
+                   and not exists (select from effect e where e.pipeline_id = p.id and e.done_at is null)
+                 else not exists (select from sweep s where s.pipeline_id = p.id) and not exists (
                    -- The last event alone: to look for one that is behind would read them all.
                    select from (
                      select epoch, tx, id from event order by epoch desc, tx desc, id desc limit 1) e
                    where (e.epoch, e.tx, e.id) > (coalesce(r.epoch, 0), coalesce(r.tx, '0'), coalesce(r.event_id, 0))
-                 ) as "idle!"
+                 ) end as "idle!"
                from pipeline p left join pipeline_progress r on r.pipeline_id = p.id
+               left join merge_pipeline m on m.id = p.id left join repository g on g.id = m.repository_id
                where p.deleted_at is null and ($1::text is null or p.name = $1)
                order by p.name"#,
             name,
@@ -89,6 +96,18 @@ impl Db {
                 },
                 name: p.name,
                 kind: p.kind,
+                merging: match (p.repository, p.target, p.slots, p.prefix) {
+                    (Some(repository), Some(target), Some(slots), Some(prefix)) => Some(Merging {
+                        repository,
+                        target,
+                        tip: p.tip,
+                        slots,
+                        frozen: p.frozen,
+                        frozen_by: p.frozen_by,
+                        prefix,
+                    }),
+                    _ => None,
+                },
                 idle: p.idle,
                 paused: p.paused,
                 pending: p.sweeps,

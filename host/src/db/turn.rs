@@ -3,7 +3,7 @@
 
 mod facts;
 mod notes;
-mod record;
+pub(super) mod record;
 mod retire;
 mod reuse;
 mod write;
@@ -20,12 +20,12 @@ use crate::error::{Error, Result};
 use crate::policy::wit::types::Attrs;
 
 pub use notes::{NoteChange, NoteRow, Remembered};
-pub(super) use record::{unpack, unpack_text};
+pub(super) use record::{Recorded, unpack, unpack_text};
 pub use reuse::Same;
 pub use write::{Made, NewDecision, NewHold, TurnEnd};
 
 /// Namespace of the advisory locks that say who holds a pipeline.
-const LOCK_SPACE: i32 = 0x706d;
+pub(super) const LOCK_SPACE: i32 = 0x706d;
 
 /// The right to take turns of one pipeline: it can only be had while the lock is held, and the lock
 /// goes with the connection, so a host that dies lets go.
@@ -84,6 +84,14 @@ pub struct Bound {
     pub settings: serde_json::Value,
     /// What one call may use.
     pub limits: sqlx::types::Json<Limits>,
+}
+
+impl Bound {
+    /// How the plugin version is called in the record: `kernel-ladder@0123456789ab`.
+    pub fn version(&self) -> String {
+        let digest = self.digest.get(..12).unwrap_or(&self.digest);
+        format!("{}@{digest}", self.name)
+    }
 }
 
 /// A journalled change that a turn looks at.

@@ -119,6 +119,15 @@ pub trait Facts {
     fn find(&mut self, query: &Query) -> Found;
 }
 
+/// A host that knows no facts about this kind of subject.
+pub struct NoFacts;
+
+impl Facts for NoFacts {
+    fn find(&mut self, query: &Query) -> Found {
+        unknown(query)
+    }
+}
+
 /// The facts of a decision that was made before: the same queries get the same answers, and one that
 /// was asked again gets them in the order in which they were given.
 pub struct Recorded<'a> {

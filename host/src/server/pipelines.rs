@@ -34,7 +34,8 @@ pub(super) async fn get_pipeline(
     Ok(Json(app.db.pipeline(&name).await?))
 }
 
-/// Pauses a pipeline with a reason, or resumes it with an empty one.
+/// Pauses a pipeline with a reason, or resumes it with an empty one; closes or opens the tree of a merge
+/// pipeline; sets its slots.
 #[utoipa::path(patch, path = "/v1/pipelines/{name}", tag = "pipelines", params(("name", description = "Its name")), request_body = UpdatePipeline, responses((status = 200, body = Written)))]
 pub(super) async fn update_pipeline(
     Admin(actor): Admin,
@@ -42,23 +43,34 @@ pub(super) async fn update_pipeline(
     Path(name): Path<String>,
     Json(body): Json<UpdatePipeline>,
 ) -> Result<Json<Written>> {
-    let Some(paused) = body.paused else {
+    if body.paused.is_none() && body.frozen.is_none() && body.slots.is_none() {
         return Err(invalid(
             "nothing_to_change",
             "/paused",
-            "the request changes nothing: give `paused`",
+            "the request changes nothing: give `paused`, `frozen` or `slots`",
         ));
-    };
+    }
+    let reasons = (body.paused.as_deref().map(str::trim), body.frozen.as_deref().map(str::trim));
     let mut batch = app
         .db
-        .begin(&actor, body.comment.as_deref(), || {
-            match paused.trim().is_empty() {
-                true => format!("Resume pipeline {name}"),
-                false => format!("Pause pipeline {name}: {paused}"),
-            }
+        .begin(&actor, body.comment.as_deref(), || match reasons {
+            (Some(""), _) => format!("Resume pipeline {name}"),
+            (Some(paused), _) => format!("Pause pipeline {name}: {paused}"),
+            (None, Some("")) => format!("Open the tree of {name}"),
+            (None, Some(frozen)) => format!("Close the tree of {name}: {frozen}"),
+            (None, None) => format!("Change the slots of {name}"),
         })
         .await?;
-    let written = app.db.pause_pipeline(&mut batch, &name, &paused).await?;
+    let mut written = crate::db::batch::nothing();
+    if let Some(paused) = &body.paused {
+        written = app.db.pause_pipeline(&mut batch, &name, paused).await?;
+    }
+    if body.frozen.is_some() || body.slots.is_some() {
+        written = app
+            .db
+            .update_merging(&mut batch, &name, body.frozen.as_deref(), body.slots, &actor.user)
+            .await?;
+    }
     Ok(Json(batch.commit(written).await?))
 }
 

@@ -8,7 +8,7 @@ use super::call::Call;
 use super::notes::Notes;
 use super::question::{self, Distro};
 use super::{Causes, Stopped, Worker};
-use crate::db::turn::{Bound, Made, NewHold, NewSweep, Remembered, TurnEnd, TurnStart};
+use crate::db::turn::{Made, NewHold, NewSweep, Remembered, TurnEnd, TurnStart};
 use crate::plan::{self, Refused, Wish};
 use crate::policy::wit::advance::Step;
 use crate::policy::wit::types::{Attrs, Basis};
@@ -36,7 +36,7 @@ impl Worker {
         at: DateTime<Utc>,
         end: &mut TurnEnd,
     ) -> Result<(), Stopped> {
-        self.load(start).await?;
+        self.caller.load(&start.bindings).await?;
         let asking = Asking { start, at };
         let mut notes = Notes::default();
         if start.notes {
@@ -120,19 +120,24 @@ impl Worker {
                 pipeline: &start.name,
                 bound,
                 subject: &distro.name,
-                distro: versions[0].distro,
+                distro: Some(versions[0].distro),
                 items: versions.len(),
                 notes: notes.of(Remembered::pipeline("ignore", bound.position)),
+                attrs: vec![],
                 at,
             };
-            if let Some(answer) = self.call(&call, "ignore", &question, end).await? {
+            if let Some(answer) = self
+                .caller
+                .call(&call, &question, &mut end.decisions)
+                .await?
+            {
                 let decision = end.decisions.len() - 1;
                 let about = Remembered::pipeline("ignore", bound.position);
                 if notes
                     .take(about, &answer.basis.notes, decision)
                     .map_err(|refused| hold("ignore", &refused, end))?
                 {
-                    end.mover = called(bound);
+                    end.mover = bound.version();
                 }
                 answers.push((decision, answer));
             }
@@ -223,12 +228,17 @@ impl Worker {
                         pipeline: &start.name,
                         bound,
                         subject: &distro.name,
-                        distro: group[0].distro,
+                        distro: Some(group[0].distro),
                         items: chunk.len(),
                         notes: notes.of(about),
+                        attrs: vec![],
                         at,
                     };
-                    let Some(answer) = self.call(&call, "advance", &*question, end).await? else {
+                    let Some(answer) = self
+                        .caller
+                        .call(&call, &*question, &mut end.decisions)
+                        .await?
+                    else {
                         continue;
                     };
                     let decision = end.decisions.len() - 1;
@@ -250,7 +260,7 @@ impl Worker {
                             .map_err(|refused| hold("advance", &refused, end))?;
                     }
                     if noted || !plan.moves.is_empty() {
-                        end.mover = called(bound);
+                        end.mover = bound.version();
                     }
                     end.moves.extend(plan.moves);
                     end.wanted.extend(plan.wanted);
@@ -264,11 +274,6 @@ impl Worker {
         }
         Ok(())
     }
-}
-
-/// How a plugin version is called in the record.
-fn called(bound: &Bound) -> String {
-    format!("{}@{}", bound.name, &bound.digest[..12])
 }
 
 /// A distro's tags: those of this turn, else those that the record keeps.

@@ -1,4 +1,4 @@
-//! One call of one binding, and the record of it.
+//! One call of one binding, and the record of it: the same for every kind of pipeline.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,28 +7,80 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
+use std::collections::HashMap;
+
 use super::facts::Record;
-use super::{Stopped, Worker, question};
+use super::{Stopped, question};
 use crate::contract;
-use crate::db::turn::{Bound, Made, NewDecision, NewHold, Same, TurnEnd};
+use crate::db::Db;
+use crate::db::turn::{Bound, Made, NewDecision, NewHold, Same};
 use crate::error::Error;
 use crate::plan;
 use crate::policy::wit::types::{Attrs, Basis, Context, Stop};
-use crate::policy::{Asks, CallLimits, Decided, Outcome, Plugin};
+use crate::policy::{Asks, CallLimits, Decided, Hook, NoFacts, Outcome, Plugin, Runtime};
 
-impl Worker {
+/// Calls the plugins that are bound, each within its limits.
+pub(crate) struct Caller {
+    db: Db,
+    runtime: Runtime,
+    /// The most that one call may use, whatever its binding says.
+    ceilings: CallLimits,
+    /// The plugins that are bound, loaded.
+    loaded: HashMap<String, Plugin>,
+}
+
+impl Caller {
+    pub(crate) fn new(db: Db, runtime: Runtime, ceilings: CallLimits) -> Self {
+        Self {
+            db,
+            runtime,
+            ceilings,
+            loaded: HashMap::new(),
+        }
+    }
+
+    /// Loads what is bound, and lets go of what is bound no longer. What cannot be loaded holds.
+    pub(crate) async fn load(&mut self, bindings: &[Bound]) -> Result<(), Stopped> {
+        self.loaded
+            .retain(|digest, _| bindings.iter().any(|b| b.digest == *digest));
+        for bound in bindings {
+            if self.loaded.contains_key(&bound.digest) {
+                continue;
+            }
+            if let Some(plugin) = self.runtime.loaded(&bound.digest) {
+                self.loaded.insert(bound.digest.clone(), plugin);
+                continue;
+            }
+            let wasm = self.db.plugin_wasm(&bound.digest).await?;
+            match self.runtime.load(wasm).await {
+                Ok(plugin) => {
+                    self.loaded.insert(bound.digest.clone(), plugin);
+                }
+                Err(rejection) => {
+                    return Err(Stopped::Held(NewHold {
+                        hook: bound.hook.parse::<Hook>().map_or("", Hook::name),
+                        code: rejection.code().to_owned(),
+                        text: format!("{} cannot be loaded: {rejection}", bound.version()),
+                        decision: None,
+                    }));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Calls one binding and records the decision. None: it abstains.
-    pub(super) async fn call<Q>(
+    pub(crate) async fn call<Q>(
         &self,
         call: &Call<'_>,
-        hook: &'static str,
         question: &Q,
-        end: &mut TurnEnd,
+        decisions: &mut Vec<Made>,
     ) -> Result<Option<Q::Answer>, Stopped>
     where
         Q: Asks + Serialize,
         Q::Answer: Serialize + DeserializeOwned + HasBasis,
     {
+        let hook = Q::HOOK.name();
         let Some(plugin) = self.loaded.get(&call.bound.digest) else {
             return Err(Error::Internal(anyhow::anyhow!(
                 "plugin {} is not loaded",
@@ -43,13 +95,16 @@ impl Worker {
             settings: contract::text(&call.bound.settings),
             notes: call.notes.clone(),
             facts: vec![],
-            attrs: vec![],
+            attrs: call.attrs.clone(),
         };
         let mut given = serde_json::Map::new();
         if !call.notes.is_empty() {
             given.insert("notes".to_owned(), serde_json::json!(call.notes));
         }
-        let notes = some(given.clone());
+        if !call.attrs.is_empty() {
+            given.insert("attrs".to_owned(), serde_json::json!(call.attrs));
+        }
+        let beside = some(given.clone());
         let seed = context.seed.cast_signed();
         let input = json(question)?;
         let digest = Sha256::digest(&input).to_vec();
@@ -58,13 +113,13 @@ impl Worker {
             hook,
             plugin: call.bound.plugin,
             settings: &call.bound.settings,
-            context: notes.as_ref(),
+            context: beside.as_ref(),
             digest: &digest,
             at: call.at,
         };
         if let Some((id, output)) = self.db.answered_before(&same).await? {
             metrics::counter!("pointsman_decisions_reused_total", "hook" => hook).increment(1);
-            end.decisions.push(Made::Before(id));
+            decisions.push(Made::Before(id));
             // An abstention has no answer.
             return match output {
                 Some(output) => Ok(Some(
@@ -74,9 +129,18 @@ impl Worker {
             };
         }
         let limits = CallLimits::of(Q::HOOK).set(&call.bound.limits, &self.ceilings);
-        let facts = Record::new(&self.db, call.distro);
         // On the turn's own thread: to hand a small call over to another takes longer than the call.
-        let asked = AssertUnwindSafe(|| ask(plugin, &limits, &context, question, facts));
+        let asked = AssertUnwindSafe(|| match call.distro {
+            Some(distro) => {
+                let mut facts = Record::new(&self.db, distro);
+                let decided = plugin.decide(&limits, &context, question, &mut facts);
+                (decided, facts.failed)
+            }
+            None => (
+                plugin.decide(&limits, &context, question, &mut NoFacts),
+                None,
+            ),
+        });
         // A fault of the host's within a call is an error of this turn, and not the end of all turns.
         let (Decided { called, facts }, failed) =
             tokio::task::block_in_place(|| catch_unwind(asked))
@@ -104,7 +168,7 @@ impl Worker {
         if !facts.is_empty() {
             given.insert("facts".to_owned(), serde_json::json!(facts));
         }
-        end.decisions.push(Made::New(Box::new(NewDecision {
+        decisions.push(Made::New(Box::new(NewDecision {
             hook,
             position: call.bound.position,
             subject: call.subject.to_owned(),
@@ -133,29 +197,27 @@ impl Worker {
             _ => Err(Stopped::Held(NewHold {
                 hook,
                 code: ending.code,
-                text: format!(
-                    "{}@{}: {}",
-                    call.bound.name,
-                    &call.bound.digest[..12],
-                    ending.text
-                ),
-                decision: Some(end.decisions.len() - 1),
+                text: format!("{}: {}", call.bound.version(), ending.text),
+                decision: Some(decisions.len() - 1),
             })),
         }
     }
 }
 
 /// What a call is about, beside its question.
-pub(super) struct Call<'a> {
-    pub(super) id: i32,
-    pub(super) pipeline: &'a str,
-    pub(super) bound: &'a Bound,
-    pub(super) subject: &'a str,
-    pub(super) distro: i32,
-    pub(super) items: usize,
+pub(crate) struct Call<'a> {
+    pub(crate) id: i32,
+    pub(crate) pipeline: &'a str,
+    pub(crate) bound: &'a Bound,
+    pub(crate) subject: &'a str,
+    /// The distro that facts may be asked about.
+    pub(crate) distro: Option<i32>,
+    pub(crate) items: usize,
     /// What this place remembers of the pipeline.
-    pub(super) notes: Attrs,
-    pub(super) at: DateTime<Utc>,
+    pub(crate) notes: Attrs,
+    /// What people have set on the pipeline.
+    pub(crate) attrs: Attrs,
+    pub(crate) at: DateTime<Utc>,
 }
 
 /// What was given beside the question; none where there was nothing.
@@ -163,20 +225,8 @@ fn some(given: serde_json::Map<String, serde_json::Value>) -> Option<serde_json:
     (!given.is_empty()).then(|| given.into())
 }
 
-/// Asks, and answers what the policy asks back; and why that could not be answered, if so.
-fn ask<Q: Asks>(
-    plugin: &Plugin,
-    limits: &CallLimits,
-    context: &Context,
-    question: &Q,
-    mut facts: Record,
-) -> (Decided<Q::Answer>, Option<Error>) {
-    let decided = plugin.decide(limits, context, question, &mut facts);
-    (decided, facts.failed)
-}
-
 /// An answer, which always has a basis.
-pub(super) trait HasBasis {
+pub(crate) trait HasBasis {
     fn basis(&self) -> &Basis;
 
     /// All that it has, its parts' included.
@@ -185,11 +235,16 @@ pub(super) trait HasBasis {
     }
 }
 
-impl HasBasis for crate::policy::wit::ignore::Answer {
-    fn basis(&self) -> &Basis {
-        &self.basis
-    }
+macro_rules! has_basis {
+    ($($hook:ident)+) => {
+        $(impl HasBasis for crate::policy::wit::$hook::Answer {
+            fn basis(&self) -> &Basis {
+                &self.basis
+            }
+        })+
+    };
 }
+has_basis!(ignore review gate select run triage react);
 
 impl HasBasis for crate::policy::wit::advance::Answer {
     fn basis(&self) -> &Basis {

@@ -48,7 +48,7 @@ pub(super) fn ignore(distro: &Distro, rules: &[Rule], versions: &[Version]) -> i
 }
 
 /// Many names in one string, each followed by NUL.
-fn packed<'a>(names: impl Iterator<Item = &'a str>) -> types::Packed {
+pub(crate) fn packed<'a>(names: impl Iterator<Item = &'a str>) -> types::Packed {
     names.flat_map(|name| [name, "\0"]).collect()
 }
 
@@ -138,6 +138,6 @@ fn attrs_of(kernel: &Kernel) -> types::Attrs {
 }
 
 /// Milliseconds since 1970.
-pub(super) fn instant(at: chrono::DateTime<chrono::Utc>) -> types::Instant {
+pub(crate) fn instant(at: chrono::DateTime<chrono::Utc>) -> types::Instant {
     u64::try_from(at.timestamp_millis()).unwrap_or(0)
 }

@@ -37,7 +37,7 @@ type Part = (Digest, Vec<u8>);
 
 /// The decisions of a turn, ready to be written. Making it takes the time of compression, so it is made
 /// before there is a transaction.
-pub(super) struct Recorded<'a> {
+pub(in crate::db) struct Recorded<'a> {
     rows: Vec<Row<'a>>,
     /// By digest, so that each is written once, and in an order that is everybody's: two turns that
     /// write the same blobs wait for each other in line.
@@ -52,7 +52,7 @@ struct Row<'a> {
 }
 
 impl<'a> Recorded<'a> {
-    pub(super) fn new(decisions: &'a [Made]) -> Result<Self> {
+    pub(in crate::db) fn new(decisions: &'a [Made]) -> Result<Self> {
         let mut recorded = Recorded {
             rows: vec![],
             blobs: BTreeMap::new(),
@@ -96,7 +96,7 @@ impl<'a> Recorded<'a> {
     }
 
     /// Writes all of it and returns the ids of the rows, in order.
-    pub(super) async fn write(self, conn: &mut PgConnection, pipeline: i32) -> Result<Vec<i64>> {
+    pub(in crate::db) async fn write(self, conn: &mut PgConnection, pipeline: i32) -> Result<Vec<i64>> {
         if self.rows.is_empty() {
             return Ok(vec![]);
         }

@@ -1,0 +1,250 @@
+//! Attempts of jobs: what is to be started, what runs, and how it ended.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::postgres::types::PgInterval;
+
+use super::super::batch::nothing;
+use super::super::{Actor, Db};
+use super::effects::{Effect, cause};
+use crate::error::{Error, Result};
+
+/// An attempt, with what it runs.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// Its row.
+    pub id: i64,
+    /// What the backend knows it by.
+    pub key: String,
+    /// 1 is the first.
+    pub number: i32,
+    /// The host that runs it.
+    pub host: Option<String>,
+    /// waiting, running, ended.
+    pub state: String,
+    /// Why it is to end, if it is.
+    pub cancel: Option<String>,
+    /// The job's name.
+    pub job: String,
+    /// What it does.
+    pub spec: Value,
+    /// Over the job's own.
+    pub attrs: Value,
+    /// The lane.
+    pub lane: i64,
+    /// The lane's commit.
+    pub commit: String,
+    /// Its tree.
+    pub tree: String,
+    /// The pipeline.
+    pub pipeline: i32,
+    /// Its name.
+    pub pipeline_name: String,
+    /// Whether secrets are withheld: a member is a fork's, and nobody authorised its head.
+    pub untrusted: bool,
+    /// The lane is over: nobody waits for this any more.
+    pub over: bool,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// exited, timed-out, cancelled, lost, setup-failed.
+    pub ended: &'static str,
+    /// Where it exited by itself.
+    pub exit_code: Option<i32>,
+    /// What went wrong, for people.
+    pub detail: Option<String>,
+    /// When it began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub ended_at: DateTime<Utc>,
+    /// How many tests were reported.
+    pub tests_total: i32,
+    /// How many of them passed.
+    pub tests_passed: i32,
+    /// Those that did not.
+    pub tests: Value,
+    /// What the job wrote.
+    pub outputs: Value,
+    /// What was kept: path, bytes, sha256.
+    pub artifacts: Value,
+    /// Bytes of its log.
+    pub log_bytes: i64,
+}
+
+impl Ended {
+    /// One of which nothing is known but how it ended.
+    pub fn without_report(ended: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            ended,
+            exit_code: None,
+            detail: Some(detail.into()),
+            started_at: None,
+            ended_at: Utc::now(),
+            tests_total: 0,
+            tests_passed: 0,
+            tests: serde_json::json!([]),
+            outputs: serde_json::json!({}),
+            artifacts: serde_json::json!([]),
+            log_bytes: 0,
+        }
+    }
+}
+
+impl Db {
+    /// One attempt.
+    pub async fn attempt(&self, id: i64) -> Result<Option<Running>> {
+        Ok(sqlx::query_as!(
+            Running,
+            r#"select a.id, a.key::text as "key!", a.number, a.host, a.state, a.cancel_wanted as cancel, j.name as job, j.spec, a.attrs, l.id as lane,
+                 coalesce(l.commit, '') as "commit!", coalesce(l.tree, '') as "tree!", l.pipeline_id as pipeline,
+                 p.name as pipeline_name, l.ended_at is not null as "over!",
+                 exists (select from unnest(l.members, l.heads) u (id, head) join pull_request q on q.id = u.id
+                         where q.head_repository is not null and q.author_permission in ('none', 'read', 'triage')
+                           and q.authorised_head is distinct from u.head) as "untrusted!"
+               from attempt a join job j on j.id = a.job_id join lane l on l.id = j.lane_id
+               join pipeline p on p.id = l.pipeline_id where a.id = $1"#,
+            id,
+        )
+        .fetch_optional(&self.read)
+        .await?)
+    }
+
+    /// This host runs it from now on, and no other one ever will. Nothing is written if it does already.
+    /// It is written before anything is run, so that a host that dies in between leaves no doubt.
+    pub async fn attempt_claimed(
+        &self,
+        effect: &Effect,
+        attempt: &Running,
+        host: &str,
+        lease: Duration,
+    ) -> Result<()> {
+        let mut batch = self
+            .begin_effect(effect, || {
+                format!("Start {} of lane {}, attempt {}", attempt.job, attempt.lane, attempt.number)
+            })
+            .await?;
+        let conn = batch.conn();
+        sqlx::query!(
+            "update attempt set state = 'running', host = $2, started_at = now()
+             where id = $1 and state = 'waiting'",
+            attempt.id,
+            host,
+        )
+        .execute(&mut *conn)
+        .await?;
+        sqlx::query!(
+            "update job set state = 'running' where state = 'waiting'
+               and id = (select job_id from attempt where id = $1 and state = 'running')",
+            attempt.id,
+        )
+        .execute(&mut *conn)
+        .await?;
+        sqlx::query!(
+            "insert into lease (attempt_id, host, until) values ($1, $2, now() + $3)
+             on conflict (attempt_id) do update set host = excluded.host, until = excluded.until",
+            attempt.id,
+            host,
+            interval(lease)?,
+        )
+        .execute(&mut *conn)
+        .await?;
+        batch.commit(nothing()).await?;
+        Ok(())
+    }
+
+    /// The attempts that this host runs: id and key.
+    pub async fn attempts_of(&self, host: &str) -> Result<Vec<(i64, String)>> {
+        Ok(sqlx::query!(
+            r#"select id, key::text as "key!" from attempt where host = $1 and state <> 'ended' order by id limit 10000"#,
+            host,
+        )
+        .fetch_all(&self.read)
+        .await?
+        .into_iter()
+        .map(|row| (row.id, row.key))
+        .collect())
+    }
+
+    /// Vouches for the attempts that this host runs.
+    pub async fn renew_leases(&self, host: &str, lease: Duration) -> Result<()> {
+        sqlx::query!(
+            "update lease set until = now() + $2 where host = $1",
+            host,
+            interval(lease)?,
+        )
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    /// Attempts whose host has not vouched for them since `grace`: their own shim has ended them by then.
+    pub async fn lapsed(&self, grace: Duration) -> Result<Vec<i64>> {
+        Ok(sqlx::query_scalar!(
+            "select l.attempt_id from lease l where l.until < now() - $1::interval order by l.until limit 100",
+            interval(grace)?,
+        )
+        .fetch_all(&self.read)
+        .await?)
+    }
+
+    /// Writes how an attempt ended. What has ended stays as it ended.
+    pub async fn attempt_ended(&self, id: i64, ended: &Ended) -> Result<()> {
+        let Some(attempt) = self.attempt(id).await? else {
+            return Ok(());
+        };
+        let actor = Actor {
+            user: format!("pipeline:{}", attempt.pipeline_name),
+            address: None,
+        };
+        let mut batch = self
+            .begin(&actor, None, || {
+                format!(
+                    "{} of lane {}, attempt {}: {}{}",
+                    attempt.job,
+                    attempt.lane,
+                    attempt.number,
+                    ended.ended,
+                    ended.exit_code.map_or(String::new(), |code| format!(" {code}")),
+                )
+            })
+            .await?;
+        let conn = batch.conn();
+        let written = sqlx::query!(
+            "update attempt set state = 'ended', ended = $2, exit_code = $3, detail = left($4, 4096),
+               started_at = coalesce($5, started_at), ended_at = $6, tests_total = $7, tests_passed = $8, tests = $9,
+               outputs = $10, artifacts = $11, log_bytes = $12
+             where id = $1 and state <> 'ended'",
+            id,
+            ended.ended,
+            ended.exit_code,
+            ended.detail,
+            ended.started_at,
+            ended.ended_at,
+            ended.tests_total,
+            ended.tests_passed,
+            ended.tests,
+            ended.outputs,
+            ended.artifacts,
+            ended.log_bytes,
+        )
+        .execute(&mut *conn)
+        .await?
+        .rows_affected();
+        sqlx::query!("delete from lease where attempt_id = $1", id)
+            .execute(&mut *conn)
+            .await?;
+        if written > 0 {
+            cause(conn, attempt.pipeline, attempt.lane).await?;
+        }
+        batch.commit(nothing()).await?;
+        Ok(())
+    }
+}
+
+fn interval(duration: Duration) -> Result<PgInterval> {
+    PgInterval::try_from(duration).map_err(|e| Error::Internal(anyhow::anyhow!(e)))
+}

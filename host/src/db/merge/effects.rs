@@ -1,0 +1,381 @@
+//! The outbox: leasing what is to be done, and writing what came of it.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use sqlx::postgres::types::PgInterval;
+use sqlx::types::Json;
+
+use super::super::batch::nothing;
+use super::super::{Actor, Batch, Db};
+use crate::error::{Error, Result};
+use crate::plan::merge::Attrs;
+
+/// Seconds to wait after the first failure of an effect; doubled with each more.
+const FIRST_PAUSE_S: f64 = 0.5;
+/// Seconds to wait at most.
+const LONGEST_PAUSE_S: f64 = 60.0;
+
+/// A thing to do.
+#[derive(Debug, Clone)]
+pub struct Effect {
+    /// Its row.
+    pub id: i64,
+    /// The pipeline.
+    pub pipeline: i32,
+    /// What it is.
+    pub kind: EffectKind,
+    /// How often it was begun.
+    pub tries: i32,
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EffectKind {
+    /// Make a lane's commit.
+    Build(i64),
+    /// Start an attempt.
+    Start(i64),
+    /// End an attempt.
+    Cancel(i64),
+    /// Move the branch to a lane's commit.
+    Land(i64),
+}
+
+/// What a lane's commit is made of.
+#[derive(Debug, Clone)]
+pub struct LanePlan {
+    /// Where it is.
+    pub state: String,
+    /// The repository.
+    pub repository: String,
+    /// The target branch.
+    pub target: String,
+    /// What it stands on.
+    pub base: Option<String>,
+    /// The merge commit.
+    pub commit: Option<String>,
+    /// Members in the order in which they are merged: number, head, title, author.
+    pub members: Vec<(i32, String, String, String)>,
+    /// Of `select`.
+    pub attrs: Attrs,
+    /// When it was planned: the time of its commits.
+    pub created_at: chrono::DateTime<chrono::Utc>,
+}
+
+/// What came of making a lane's commit.
+#[derive(Debug, Clone)]
+pub enum Built {
+    /// It is there.
+    Lane {
+        /// The commit.
+        commit: String,
+        /// Its tree.
+        tree: String,
+    },
+    /// A member does not merge.
+    Conflict {
+        /// Which, by its place.
+        member: usize,
+        /// Paths that are in the way, one a line.
+        paths: String,
+    },
+    /// It cannot be made, now or ever: a head that vanished, a branch that has it already.
+    Impossible {
+        /// Stable.
+        code: &'static str,
+        /// For people.
+        text: String,
+    },
+}
+
+/// What came of moving the branch.
+#[derive(Debug, Clone)]
+pub enum Landed {
+    /// It points at the lane's commit, or did.
+    Moved,
+    /// It points elsewhere.
+    Stale {
+        /// Where.
+        tip: Option<String>,
+    },
+}
+
+impl Db {
+    /// What a lane's commit is made of.
+    pub async fn lane_plan(&self, lane: i64) -> Result<LanePlan> {
+        let row = sqlx::query!(
+            r#"select l.state, g.name as repository, m.target, l.base, l.commit, l.members, l.numbers, l.heads,
+                 l.attrs as "attrs: Json<Attrs>", l.created_at
+               from lane l join merge_pipeline m on m.id = l.pipeline_id join repository g on g.id = m.repository_id
+               where l.id = $1"#,
+            lane,
+        )
+        .fetch_one(&self.read)
+        .await?;
+        let pulls = sqlx::query!(
+            "select id, title, author from pull_request where id = any($1)",
+            &row.members,
+        )
+        .fetch_all(&self.read)
+        .await?;
+        let member = |((id, number), head): ((&i64, &i32), &String)| {
+            let pull = pulls.iter().find(|p| p.id == *id);
+            let (title, author) = pull.map_or(("", ""), |p| (&p.title, &p.author));
+            (*number, head.clone(), title.to_owned(), author.to_owned())
+        };
+        let members = row.members.iter().zip(&row.numbers).zip(&row.heads).map(member);
+        Ok(LanePlan {
+            members: members.collect(),
+            state: row.state,
+            repository: row.repository,
+            target: row.target,
+            base: row.base,
+            commit: row.commit,
+            attrs: row.attrs.0,
+            created_at: row.created_at,
+        })
+    }
+
+    /// The next thing to do, for this host alone until the lease ends.
+    pub async fn lease_effect(&self, host: &str, lease: Duration) -> Result<Option<Effect>> {
+        let lease = PgInterval::try_from(lease).map_err(|e| Error::Internal(anyhow::anyhow!(e)))?;
+        let row = sqlx::query!(
+            "update effect set leased_by = $1, leased_until = now() + $2, tries = tries + 1
+             where id = (
+               select e.id from effect e left join attempt a on a.id = e.attempt_id
+               where e.done_at is null and e.not_before <= now()
+                 and (e.leased_until is null or e.leased_until < now())
+                 -- Only the host that runs an attempt can end it.
+                 and (e.kind <> 'cancel' or a.host is null or a.host = $1)
+               order by e.not_before, e.id limit 1 for update of e skip locked)
+             returning id, pipeline_id, kind, lane_id, attempt_id, tries",
+            host,
+            lease,
+        )
+        .fetch_optional(&self.write)
+        .await?;
+        row.map(|row| {
+            let kind = match (row.kind.as_str(), row.lane_id, row.attempt_id) {
+                ("build", Some(lane), _) => EffectKind::Build(lane),
+                ("land", Some(lane), _) => EffectKind::Land(lane),
+                ("start", _, Some(attempt)) => EffectKind::Start(attempt),
+                ("cancel", _, Some(attempt)) => EffectKind::Cancel(attempt),
+                _ => {
+                    let text = format!("effect {} has no subject", row.id);
+                    return Err(Error::Internal(anyhow::anyhow!(text)));
+                }
+            };
+            Ok(Effect {
+                id: row.id,
+                pipeline: row.pipeline_id,
+                kind,
+                tries: row.tries,
+            })
+        })
+        .transpose()
+    }
+
+    /// It could not be done: it is tried again later, with what went wrong on record.
+    pub async fn effect_failed(&self, effect: &Effect, why: &str) -> Result<()> {
+        let pause = (FIRST_PAUSE_S * f64::from(effect.tries.min(16)).exp2() / 2.0).min(LONGEST_PAUSE_S);
+        sqlx::query!(
+            "update effect set leased_by = null, leased_until = null, outcome = left($2, 1000),
+               not_before = now() + make_interval(secs => $3)
+             where id = $1 and done_at is null",
+            effect.id,
+            why,
+            pause,
+        )
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    /// It is done, with nothing of the record to change.
+    pub async fn effect_done(&self, effect: &Effect, outcome: &str) -> Result<()> {
+        let mut conn = self.write.acquire().await?;
+        done(&mut conn, effect, outcome).await?;
+        Ok(())
+    }
+
+    /// Writes what came of making a lane's commit. A lane that is not waited for any more stays as it is.
+    pub async fn lane_built(&self, effect: &Effect, lane: i64, built: &Built) -> Result<()> {
+        let text = match built {
+            Built::Lane { commit, .. } => format!("Lane {lane} is {commit:.12}"),
+            Built::Conflict { .. } => format!("Lane {lane} does not merge"),
+            Built::Impossible { text, .. } => format!("Lane {lane} cannot be built: {text}"),
+        };
+        let mut batch = self.begin_effect(effect, || text).await?;
+        let conn = batch.conn();
+        match built {
+            Built::Lane { commit, tree } => {
+                sqlx::query!(
+                    "update lane set state = 'built', commit = $2, tree = $3, since = now()
+                     where id = $1 and state = 'building'",
+                    lane,
+                    commit,
+                    tree,
+                )
+                .execute(&mut *conn)
+                .await?;
+                // Lanes that stand on this one know their base now.
+                sqlx::query!(
+                    "update lane set base = $2 where on_lane = $1 and base is null and ended_at is null",
+                    lane,
+                    commit,
+                )
+                .execute(&mut *conn)
+                .await?;
+            }
+            Built::Conflict { member, paths } => {
+                let place = i32::try_from(*member).unwrap_or(0) + 1;
+                sqlx::query!(
+                    "update lane set state = 'conflict', ended_at = now(), since = now(), reason_code = 'lane.conflict',
+                       reason_text = left('#' || numbers[$2] || ' does not merge: ' || replace($3, e'\\n', ', '), 1024),
+                       blame = array[numbers[$2]]
+                     where id = $1 and state = 'building'",
+                    lane,
+                    place,
+                    paths,
+                )
+                .execute(&mut *conn)
+                .await?;
+                // Alone it conflicts with its base; behind others it may be they.
+                sqlx::query!(
+                    "insert into conflict (pull_request_id, head, base, paths)
+                     select members[1], heads[1], base, $2 from lane where id = $1 and $3 = 1 and base is not null
+                     on conflict do nothing",
+                    lane,
+                    paths,
+                    place,
+                )
+                .execute(&mut *conn)
+                .await?;
+            }
+            Built::Impossible { code, text } => {
+                sqlx::query!(
+                    "update lane set state = 'cancelled', ended_at = now(), since = now(), reason_code = $2,
+                       reason_text = left($3, 1024)
+                     where id = $1 and state = 'building'",
+                    lane,
+                    code,
+                    text,
+                )
+                .execute(&mut *conn)
+                .await?;
+            }
+        }
+        cause(conn, effect.pipeline, lane).await?;
+        done(conn, effect, "built").await?;
+        batch.commit(nothing()).await?;
+        Ok(())
+    }
+
+    /// Writes what came of moving the branch.
+    pub async fn lane_landed(&self, effect: &Effect, lane: i64, landed: &Landed) -> Result<()> {
+        let mut batch = self
+            .begin_effect(effect, || match landed {
+                Landed::Moved => format!("Lane {lane} landed"),
+                Landed::Stale { .. } => format!("Lane {lane} is stale: the branch moved"),
+            })
+            .await?;
+        let conn = batch.conn();
+        match landed {
+            Landed::Moved => {
+                let row = sqlx::query!(
+                    "update lane set state = 'landed', ended_at = now(), since = now()
+                     where id = $1 and state = 'landing' returning members, heads",
+                    lane,
+                )
+                .fetch_optional(&mut *conn)
+                .await?;
+                if let Some(row) = row {
+                    sqlx::query!(
+                        "update pull_request q set state = 'landed', ended_at = now()
+                         from unnest($1::bigint[]) u (id) where q.id = u.id and q.state = 'open'",
+                        &row.members,
+                    )
+                    .execute(&mut *conn)
+                    .await?;
+                    sqlx::query!(
+                        "insert into tip (pipeline_id, commit, tree, how, lane_id)
+                         select pipeline_id, commit, tree, 'landed', id from lane where id = $1",
+                        lane,
+                    )
+                    .execute(&mut *conn)
+                    .await?;
+                }
+            }
+            Landed::Stale { tip } => {
+                let text = match tip {
+                    Some(tip) => format!("the branch points at {tip:.12}, which somebody else put there"),
+                    None => "the branch is gone".to_owned(),
+                };
+                sqlx::query!(
+                    "update lane set state = 'cancelled', ended_at = now(), since = now(), reason_code = 'lane.stale',
+                       reason_text = $2
+                     where id = $1 and state = 'landing'",
+                    lane,
+                    text,
+                )
+                .execute(&mut *conn)
+                .await?;
+            }
+        }
+        cause(conn, effect.pipeline, lane).await?;
+        done(conn, effect, "landed").await?;
+        batch.commit(nothing()).await?;
+        Ok(())
+    }
+
+    pub(super) async fn begin_effect(
+        &self,
+        effect: &Effect,
+        comment: impl FnOnce() -> String,
+    ) -> Result<Batch> {
+        let name = sqlx::query_scalar!("select name from pipeline where id = $1", effect.pipeline)
+            .fetch_one(&self.read)
+            .await?;
+        let actor = Actor {
+            user: format!("pipeline:{name}"),
+            address: None,
+        };
+        self.begin(&actor, None, comment).await
+    }
+
+    /// Deletes effects that were done long ago.
+    pub async fn retire_effects(&self, days: i32, limit: i64) -> Result<u64> {
+        Ok(sqlx::query!(
+            "delete from effect where id in (
+               select id from effect where done_at < now() - make_interval(days => $1) limit $2)",
+            days,
+            limit,
+        )
+        .execute(&self.write)
+        .await?
+        .rows_affected())
+    }
+}
+
+pub(super) async fn cause(conn: &mut PgConnection, pipeline: i32, lane: i64) -> Result<()> {
+    sqlx::query!(
+        "insert into cause (pipeline_id, kind, lane_id) values ($1, 'lane', $2)",
+        pipeline,
+        lane,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn done(conn: &mut PgConnection, effect: &Effect, outcome: &str) -> Result<()> {
+    sqlx::query!(
+        "update effect set done_at = now(), outcome = $2 where id = $1 and done_at is null",
+        effect.id,
+        outcome,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! What the questions about one pull request are made of.
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+
+use super::super::Db;
+use super::{MergeStart, Standing};
+use crate::error::Result;
+use crate::plan::merge::{Attrs, Why};
+
+/// Reviews in one question, as the contract says: the newest.
+const MAX_REVIEWS: i64 = 1_000;
+/// Comments that are looked through for commands.
+const MAX_COMMENTS: i64 = 1_000;
+/// Earlier lanes in one question, as the contract says.
+const MAX_RUNS: i64 = 4;
+
+/// A pull request with everything that is said about it.
+#[derive(Debug, Clone)]
+pub struct PullFacts {
+    /// Its row.
+    pub id: i64,
+    /// Its number.
+    pub number: i32,
+    /// Its title.
+    pub title: String,
+    /// Its description.
+    pub body: String,
+    /// Who opened it.
+    pub author: String,
+    /// What the author may do.
+    pub author_permission: String,
+    /// The head's repository, if another one.
+    pub head_repository: Option<String>,
+    /// The head's branch.
+    pub head_branch: String,
+    /// The newest commit.
+    pub head: String,
+    /// It is a draft.
+    pub draft: bool,
+    /// Its branch is gone.
+    pub head_gone: bool,
+    /// open, landed, closed.
+    pub state: String,
+    /// Who allowed this head to run.
+    pub authorised_by: Option<String>,
+    /// How often another run was asked for.
+    pub retests: i32,
+    /// When it was opened.
+    pub opened_at: DateTime<Utc>,
+    /// What `changed` is counted from.
+    pub merge_base: String,
+    /// Equal for the same change.
+    pub patch_id: String,
+    /// Paths that it changes, one a line.
+    pub changed: String,
+    /// How many there are.
+    pub changed_total: i32,
+    /// It does not merge with the tip.
+    pub conflict: bool,
+    /// Labels: name, by, head, at.
+    pub labels: Vec<(String, String, String, DateTime<Utc>)>,
+    /// Comments, oldest first: by, body, head, permission, at.
+    pub comments: Vec<(String, String, String, String, DateTime<Utc>)>,
+    /// Reviews, oldest first.
+    pub reviews: Vec<ReviewRow>,
+    /// Lanes that it was in, the newest first: purpose, commit, base, at, state.
+    pub runs: Vec<(String, String, String, DateTime<Utc>, String)>,
+    /// Where it stands, as the record has it; none: nobody has looked at this head.
+    pub standing: Option<Standing>,
+}
+
+/// A submitted review.
+#[derive(Debug, Clone)]
+pub struct ReviewRow {
+    /// Who.
+    pub by: String,
+    /// What.
+    pub state: String,
+    /// For which head.
+    pub head: String,
+    /// The patch id that the pull request had at that head.
+    pub patch_id: String,
+    /// What the reviewer may do.
+    pub permission: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+impl Db {
+    /// Everything about these pull requests, as far as they are the pipeline's, ascending by number.
+    pub async fn pull_facts(
+        &self,
+        start: &MergeStart,
+        tip: &str,
+        ids: &[i64],
+    ) -> Result<Vec<PullFacts>> {
+        let rows = sqlx::query!(
+            r#"select q.id, q.number, q.title, q.body, q.author, q.author_permission, q.head_repository, q.head_branch,
+                 q.head, q.draft, q.head_gone, q.state, q.retests, q.opened_at,
+                 case when q.authorised_head = q.head then q.authorised_by end as authorised_by,
+                 coalesce(h.merge_base, '') as "merge_base!", coalesce(h.patch_id, '') as "patch_id!",
+                 coalesce(h.changed, '') as "changed!", coalesce(h.changed_total, 0) as "changed_total!",
+                 exists (select from conflict c where c.pull_request_id = q.id and c.head = q.head and c.base = $4)
+                   as "conflict!", s.approval as "approval?", s.approved_at as "approved_at?",
+                 s.review_code as "review_code?", s.review_text as "review_text?", s.wanted as "wanted?", s.need,
+                 s.gate_code as "gate_code?", s.gate_text as "gate_text?", s.held_hook, s.held_code, s.held_text,
+                 s.tags as "tags?: Json<Attrs>"
+               from pull_request q left join head h on h.pull_request_id = q.id and h.commit = q.head
+               left join standing s on s.id = q.id and s.head = q.head
+               where q.id = any($1) and q.repository_id = $2 and q.target = $3 order by q.number"#,
+            ids,
+            start.repository_id,
+            start.target,
+            tip,
+        )
+        .fetch_all(&self.read)
+        .await?;
+        let labels = sqlx::query!(
+            "select pull_request_id, name, by, head, at from label
+             where pull_request_id = any($1) and deleted_at is null order by pull_request_id, name",
+            ids,
+        )
+        .fetch_all(&self.read)
+        .await?;
+        let comments = sqlx::query!(
+            r#"select pull_request_id as "pull!", by as "by!", body as "body!", head as "head!",
+                 permission as "permission!", at as "at!"
+               from (select c.*, row_number() over (partition by pull_request_id order by id desc) as place
+                     from comment c where pull_request_id = any($1) and key is null and position($2 in body) > 0) c
+               where place <= $3 order by pull_request_id, id"#,
+            ids,
+            start.prefix,
+            MAX_COMMENTS,
+        )
+        .fetch_all(&self.read)
+        .await?;
+        let reviews = sqlx::query!(
+            r#"select r.pull_request_id as "pull!", r.by as "by!", r.state as "state!", r.head as "head!",
+                 r.permission as "permission!", r.at as "at!", coalesce(h.patch_id, '') as "patch_id!"
+               from (select r.*, row_number() over (partition by pull_request_id order by id desc) as place
+                     from review r where pull_request_id = any($1)) r
+               left join head h on h.pull_request_id = r.pull_request_id and h.commit = r.head
+               where place <= $2 order by r.pull_request_id, r.id"#,
+            ids,
+            MAX_REVIEWS,
+        )
+        .fetch_all(&self.read)
+        .await?;
+        let runs = sqlx::query!(
+            r#"select u.id as "pull!", l.purpose, coalesce(l.commit, '') as "commit!", coalesce(l.base, '') as "base!",
+                 coalesce(l.ended_at, l.created_at) as "at!", l.state
+               from unnest($1::bigint[]) u (id)
+               cross join lateral (select * from lane where members @> array[u.id] and pipeline_id = $3
+                                   order by id desc limit $2) l
+               order by u.id, l.id desc"#,
+            ids,
+            MAX_RUNS,
+            start.pipeline,
+        )
+        .fetch_all(&self.read)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|q| (q.head.clone(), q))
+            .map(|(head, q)| PullFacts {
+                labels: labels
+                    .iter()
+                    .filter(|l| l.pull_request_id == q.id)
+                    .map(|l| (l.name.clone(), l.by.clone(), l.head.clone(), l.at))
+                    .collect(),
+                comments: comments
+                    .iter()
+                    .filter(|c| c.pull == q.id)
+                    .map(|c| {
+                        let (by, body) = (c.by.clone(), c.body.clone());
+                        (by, body, c.head.clone(), c.permission.clone(), c.at)
+                    })
+                    .collect(),
+                reviews: reviews
+                    .iter()
+                    .filter(|r| r.pull == q.id)
+                    .map(|r| ReviewRow {
+                        by: r.by.clone(),
+                        state: r.state.clone(),
+                        head: r.head.clone(),
+                        patch_id: r.patch_id.clone(),
+                        permission: r.permission.clone(),
+                        at: r.at,
+                    })
+                    .collect(),
+                runs: runs
+                    .iter()
+                    .filter(|l| l.pull == q.id)
+                    .map(|l| {
+                        let (purpose, commit) = (l.purpose.clone(), l.commit.clone());
+                        (purpose, commit, l.base.clone(), l.at, l.state.clone())
+                    })
+                    .collect(),
+                id: q.id,
+                number: q.number,
+                title: q.title,
+                body: q.body,
+                author: q.author,
+                author_permission: q.author_permission,
+                head_repository: q.head_repository,
+                head_branch: q.head_branch,
+                head: q.head,
+                draft: q.draft,
+                head_gone: q.head_gone,
+                state: q.state,
+                authorised_by: q.authorised_by,
+                retests: q.retests,
+                opened_at: q.opened_at,
+                merge_base: q.merge_base,
+                patch_id: q.patch_id,
+                changed: q.changed,
+                changed_total: q.changed_total,
+                conflict: q.conflict,
+                standing: q.approval.map(|approval| Standing {
+                    id: q.id,
+                    head: head.clone(),
+                    approval: super::approval_of(&approval),
+                    approved_at: q.approved_at,
+                    review: Why::host(
+                        q.review_code.as_deref().unwrap_or_default(),
+                        q.review_text.unwrap_or_default(),
+                    ),
+                    wanted: q.wanted.unwrap_or_default(),
+                    need: q.need.as_deref().and_then(super::need_of),
+                    gate: Why::host(
+                        q.gate_code.as_deref().unwrap_or_default(),
+                        q.gate_text.unwrap_or_default(),
+                    ),
+                    held: match (q.held_hook.as_deref(), q.held_code, q.held_text) {
+                        (Some("review"), Some(code), Some(text)) => Some(("review", code, text)),
+                        (Some(_), Some(code), Some(text)) => Some(("gate", code, text)),
+                        _ => None,
+                    },
+                    tags: q.tags.map(|tags| tags.0).unwrap_or_default(),
+                }),
+            })
+            .collect())
+    }
+}

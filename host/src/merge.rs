@@ -1,0 +1,154 @@
+//! The merge pipelines: pull requests, tested on the tree that will land.
+//!
+//! A turn (`turn`) reads causes, asks the policies about what changed with no transaction open, lets `plan`
+//! make changes of the answers, and writes decisions, changes and effects in one transaction. `effects` does
+//! what there is to do outside the database, `watch` looks where branches point, `attempts` follows the jobs.
+//!
+//! Whoever holds a pipeline's lock takes its turns; it is held while there are causes, so that the hosts on
+//! one database share the pipelines, and a host that dies lets go of those that it held. Should two hosts ever
+//! take the same turn, the second finds its causes gone and writes nothing.
+
+mod ask;
+mod attempts;
+mod effects;
+mod question;
+mod react;
+mod turn;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch as channel;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::db::Db;
+use crate::db::listen::POLL;
+use crate::error::{Error, Kind, Refusal, Result};
+use crate::policy::{CallLimits, Runtime};
+
+pub use attempts::Backend;
+pub use watch::LocalForge;
+
+/// How long to wait after the database, git or the job backend failed.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the parts of the engine share.
+#[derive(Clone)]
+pub struct Engine {
+    db: Db,
+    /// This host, for as long as its data directory lives.
+    host: Arc<str>,
+    forge: LocalForge,
+    backend: Backend,
+    commits: channel::Receiver<u64>,
+    stop: CancellationToken,
+}
+
+impl Engine {
+    /// An engine on this database.
+    pub fn new(
+        db: Db,
+        host: Arc<str>,
+        forge: LocalForge,
+        backend: Backend,
+        stop: CancellationToken,
+    ) -> Self {
+        let commits = db.commits();
+        Self {
+            db,
+            host,
+            forge,
+            backend,
+            commits,
+            stop,
+        }
+    }
+
+    /// Starts everything; the tasks end when the engine is told to stop.
+    pub fn start(
+        &self,
+        runtime: &Runtime,
+        ceilings: CallLimits,
+        days: u16,
+        drain: Duration,
+    ) -> Vec<JoinHandle<()>> {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let mut tasks = vec![];
+        // Turns have threads of their own: a turn's calls of plugins are made right there.
+        for _ in 0..cores.clamp(2, 8) {
+            let turns = turn::Turns::new(self.clone(), runtime.clone(), ceilings);
+            let (handle, stop) = (Handle::current(), self.stop.clone());
+            tasks.push(tokio::task::spawn_blocking(move || {
+                let late = async {
+                    stop.cancelled().await;
+                    tokio::time::sleep(drain).await;
+                };
+                handle.block_on(async {
+                    tokio::select! {
+                        () = turns.run() => {}
+                        () = late => {}
+                    }
+                });
+            }));
+        }
+        for _ in 0..cores.clamp(2, 8) {
+            tasks.push(tokio::spawn(self.clone().effects()));
+        }
+        tasks.push(tokio::spawn(self.clone().watch()));
+        tasks.push(tokio::spawn(self.clone().attempts(days)));
+        tasks
+    }
+
+    /// Where a repository of the local forge is.
+    pub fn place(&self, repository: &str) -> String {
+        self.forge.place(repository)
+    }
+
+    /// Makes a repository of the local forge, if there is none.
+    pub async fn create_repository(&self, name: &str, branch: &str) -> Result<()> {
+        self.forge.create(name, branch).await.map_err(refused)
+    }
+
+    /// Where a branch points now; none: there is no such branch.
+    pub async fn branch(&self, repository: &str, branch: &str) -> Result<Option<String>> {
+        self.forge.branch(repository, branch).await.map_err(refused)
+    }
+
+    /// A part of an attempt's log; none: it is not here.
+    pub async fn log(&self, key: &str, from: u64, max: usize) -> Result<Option<Vec<u8>>> {
+        Ok(self.backend.log(key, from, max).await?)
+    }
+
+    /// A part of a file that an attempt left; none: there is no such file.
+    pub async fn artifact(&self, key: &str, path: &str, from: u64, max: usize) -> Result<Option<Vec<u8>>> {
+        Ok(self.backend.artifact(key, path, from, max).await?)
+    }
+
+    /// Waits for a commit, at most until it is time to look anyway.
+    async fn wait(&mut self) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            _ = self.commits.changed() => {}
+            () = tokio::time::sleep(POLL) => {}
+        }
+    }
+
+    async fn pause(&self) {
+        let _ = tokio::time::timeout(FAILURE_PAUSE, self.stop.cancelled()).await;
+    }
+}
+
+/// What a caller named and git does not have, or takes for no name, is the caller's to mend.
+fn refused(error: anyhow::Error) -> Error {
+    use pointsman_forge::{BadName, Error as Git};
+    let text = match (error.downcast_ref::<Git>(), error.downcast_ref::<BadName>()) {
+        (Some(Git::NoRepository { .. }), _) | (None, Some(_)) => error.to_string(),
+        _ => return Error::Internal(error),
+    };
+    Refusal::new(Kind::Invalid, "git_refused", text)
+        .hint("`pointsman repo list` shows the repositories there are.")
+        .into()
+}

@@ -1,0 +1,183 @@
+//! Doing what is in the outbox. Each effect can safely be done again: a commit that is built twice has the
+//! same id, an attempt starts once for its key, and a branch is moved by compare-and-set.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use pointsman_forge::{Built as GitBuilt, Identity, Landed as GitLanded, Member, MergePlan, Method, Oid};
+
+use super::Engine;
+use crate::db::merge::{Built, Effect, EffectKind, Ended, Landed};
+
+/// How long one effect may take until another worker begins it anew.
+const LEASE: Duration = Duration::from_secs(120);
+
+/// Who merges.
+const IDENTITY: (&str, &str) = ("Pointsman", "pointsman@localhost");
+
+impl Engine {
+    /// Works until told to stop.
+    pub(super) async fn effects(mut self) {
+        while !self.stop.is_cancelled() {
+            self.commits.mark_unchanged();
+            match self.db.lease_effect(&self.host, LEASE).await {
+                Ok(Some(effect)) => self.act(&effect).await,
+                Ok(None) => self.wait().await,
+                Err(error) => {
+                    crate::turn::log(&error);
+                    self.pause().await;
+                }
+            }
+        }
+    }
+
+    async fn act(&self, effect: &Effect) {
+        let done = match effect.kind {
+            EffectKind::Build(lane) => self.build(effect, lane).await,
+            EffectKind::Land(lane) => self.land(effect, lane).await,
+            EffectKind::Start(attempt) => self.start_attempt(effect, attempt).await,
+            EffectKind::Cancel(attempt) => self.cancel_attempt(effect, attempt).await,
+        };
+        let Err(error) = done else { return };
+        let why = format!("{error:#}");
+        tracing::warn!(effect = effect.id, kind = ?effect.kind, tries = effect.tries, cause = why, "an effect failed and is tried again");
+        if let Err(error) = self.db.effect_failed(effect, &why).await {
+            // Its lease ends by itself.
+            crate::turn::log(&error);
+        }
+    }
+
+    async fn build(&self, effect: &Effect, lane: i64) -> anyhow::Result<()> {
+        let plan = self.db.lane_plan(lane).await?;
+        if plan.state != "building" {
+            return Ok(self.db.effect_done(effect, "the lane is not wanted any more").await?);
+        }
+        let base: Oid = plan.base.as_deref().context("a lane without a base")?.parse()?;
+        let repository = self.forge.open(&plan.repository).await?;
+        let unmerged = plan.attrs.get("base").is_some_and(|base| base == "head");
+        let built = match plan.members.as_slice() {
+            [] => GitBuilt::Lane {
+                commit: base,
+                tree: repository.commit(&base).await?.context("the base is gone")?.tree,
+                commits: vec![],
+            },
+            // Tested as it is: a preview, which never lands.
+            [(_, head, _, _)] if unmerged => {
+                let commit: Oid = head.parse()?;
+                match repository.commit(&commit).await? {
+                    Some(found) => GitBuilt::Lane { commit, tree: found.tree, commits: vec![] },
+                    None => GitBuilt::Gone { oid: commit },
+                }
+            }
+            members => {
+                let method = match plan.attrs.get("merge.method").map(String::as_str) {
+                    Some("squash") => Method::Squash,
+                    _ => Method::Merge,
+                };
+                let own = plan.attrs.get("merge.message").filter(|_| members.len() == 1);
+                let member = |(number, head, title, author): &(i32, String, String, String)| {
+                    let message = format!("Merge #{number}: {title}\n\nProposed by {author}, tested as lane {lane}.\n");
+                    anyhow::Ok(Member {
+                        head: head.parse()?,
+                        message: own.cloned().unwrap_or(message),
+                        method,
+                    })
+                };
+                let merge = MergePlan {
+                    base,
+                    members: members.iter().map(member).collect::<anyhow::Result<_>>()?,
+                    identity: Identity {
+                        name: IDENTITY.0.to_owned(),
+                        email: IDENTITY.1.to_owned(),
+                    },
+                    at: u64::try_from(plan.created_at.timestamp()).unwrap_or(0),
+                };
+                repository.build(&merge).await?
+            }
+        };
+        let number = |place: usize| plan.members.get(place).map_or(0, |m| m.0);
+        let built = match built {
+            GitBuilt::Lane { commit, tree, .. } => {
+                repository.keep(lane.cast_unsigned(), &commit).await?;
+                Built::Lane {
+                    commit: commit.to_string(),
+                    tree: tree.to_string(),
+                }
+            }
+            GitBuilt::Conflict { member, paths, .. } => Built::Conflict {
+                member,
+                paths: paths.join("\n"),
+            },
+            GitBuilt::AlreadyMerged { member } => Built::Impossible {
+                code: "lane.merged",
+                text: format!("{} has the head of #{} already", plan.target, number(member)),
+            },
+            GitBuilt::Gone { oid } => Built::Impossible {
+                code: "lane.gone",
+                text: format!("the commit {oid} is not there any more"),
+            },
+        };
+        Ok(self.db.lane_built(effect, lane, &built).await?)
+    }
+
+    async fn land(&self, effect: &Effect, lane: i64) -> anyhow::Result<()> {
+        let plan = self.db.lane_plan(lane).await?;
+        if plan.state != "landing" {
+            return Ok(self.db.effect_done(effect, "the lane does not land").await?);
+        }
+        let from: Oid = plan.base.as_deref().context("a lane without a base")?.parse()?;
+        let to: Oid = plan.commit.as_deref().context("a lane without a commit")?.parse()?;
+        let repository = self.forge.open(&plan.repository).await?;
+        let landed = match repository.land(&plan.target.parse()?, &from, &to).await? {
+            // Said so too if we did it before, and died before we could write it down.
+            GitLanded::Moved | GitLanded::AlreadyThere => Landed::Moved,
+            GitLanded::Stale { tip } => Landed::Stale {
+                tip: tip.map(|tip| tip.to_string()),
+            },
+        };
+        Ok(self.db.lane_landed(effect, lane, &landed).await?)
+    }
+
+    async fn start_attempt(&self, effect: &Effect, id: i64) -> anyhow::Result<()> {
+        let Some(attempt) = self.db.attempt(id).await? else {
+            return Ok(self.db.effect_done(effect, "unknown").await?);
+        };
+        if attempt.state == "ended" {
+            return Ok(self.db.effect_done(effect, "it has ended").await?);
+        }
+        if attempt.host.as_deref().is_some_and(|host| host != &*self.host) {
+            // That host runs it, or its lease lapses.
+            return Ok(self.db.effect_done(effect, "another host has it").await?);
+        }
+        if attempt.host.is_none() && (attempt.over || attempt.cancel.is_some()) {
+            let why = attempt.cancel.clone().unwrap_or_else(|| "its lane is over".to_owned());
+            self.db.attempt_ended(id, &Ended::without_report("cancelled", why)).await?;
+            return Ok(self.db.effect_done(effect, "cancelled before it began").await?);
+        }
+        self.db
+            .attempt_claimed(effect, &attempt, &self.host, super::attempts::LEASE)
+            .await?;
+        match self.backend.start(&attempt, &self.forge.place("")).await {
+            Ok(()) => {}
+            Err(super::attempts::NotStarted::Never(why)) => {
+                self.db.attempt_ended(id, &Ended::without_report("setup-failed", why)).await?;
+            }
+            Err(super::attempts::NotStarted::Now(error)) => return Err(error),
+        }
+        Ok(self.db.effect_done(effect, "started").await?)
+    }
+
+    async fn cancel_attempt(&self, effect: &Effect, id: i64) -> anyhow::Result<()> {
+        let Some(attempt) = self.db.attempt(id).await? else {
+            return Ok(self.db.effect_done(effect, "unknown").await?);
+        };
+        let why = attempt.cancel.clone().unwrap_or_default();
+        if attempt.state != "ended" {
+            if attempt.host.is_none() {
+                self.db.attempt_ended(id, &Ended::without_report("cancelled", why.clone())).await?;
+            }
+            self.backend.cancel(&attempt.key, &why).await?;
+        }
+        Ok(self.db.effect_done(effect, "asked to end").await?)
+    }
+}

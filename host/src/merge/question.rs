@@ -1,0 +1,392 @@
+//! The questions about pull requests and lanes, made from what the record holds.
+
+use std::collections::BTreeMap;
+
+use crate::db::merge::{MergeStart, PullFacts};
+use crate::plan::merge::{Approval, Candidate, Job, JobState, Lane, LaneState, Need, Verdict};
+use crate::policy::wit::{gate, review, run, select, triage, types};
+use crate::turn::question::{instant, packed};
+
+/// Commands in one question, as the contract says: the newest.
+const MAX_COMMANDS: usize = 200;
+/// Bytes of a command, as the contract says.
+const MAX_COMMAND: usize = 1_024;
+/// Bytes of a description, as the contract says.
+const MAX_BODY: usize = 16 << 10;
+/// Paths in one question, as the contract says.
+const MAX_CHANGED: usize = 10_000;
+
+/// The lines of a comment that are commands: what follows the prefix, by line.
+pub(crate) fn commands<'a>(body: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+    body.lines().filter_map(move |line| {
+        let rest = line.trim().strip_prefix(prefix)?;
+        // `@pointsmanager` is somebody else.
+        let command = rest.strip_prefix([' ', ':', '\t'])?.trim();
+        (!command.is_empty()).then(|| &command[..command.floor_char_boundary(MAX_COMMAND)])
+    })
+}
+
+/// A pull request, as the contract has it.
+pub(super) fn pull_request(start: &MergeStart, pull: &PullFacts) -> types::PullRequest {
+    let mut attrs = BTreeMap::new();
+    let body = &pull.body[..pull.body.floor_char_boundary(MAX_BODY)];
+    let mut set = |key: &str, value: &str| {
+        attrs.insert(key.to_owned(), value.to_owned());
+    };
+    set("author.permission", &pull.author_permission);
+    if !body.is_empty() {
+        set("body", body);
+    }
+    set("head.branch", &pull.head_branch);
+    set("head.fork", if pull.head_repository.is_some() { "true" } else { "false" });
+    set("head.repository", pull.head_repository.as_deref().unwrap_or(&start.repository));
+    if let Some(by) = &pull.authorised_by {
+        set("head.authorised-by", by);
+    }
+    if pull.conflict {
+        set("mergeable", "false");
+    }
+    if pull.retests > 0 {
+        set("retest.count", &pull.retests.to_string());
+    }
+    let mut commands: Vec<types::Command> = pull
+        .comments
+        .iter()
+        .flat_map(|(by, body, head, permission, at)| {
+            commands(body, &start.prefix).map(|text| types::Command {
+                by: by.clone(),
+                at: instant(*at),
+                head: head.clone(),
+                text: text.to_owned(),
+                attrs: vec![("permission".to_owned(), permission.clone())],
+            })
+        })
+        .collect();
+    commands.drain(..commands.len().saturating_sub(MAX_COMMANDS));
+    types::PullRequest {
+        number: u64::from(pull.number.unsigned_abs()),
+        author: pull.author.clone(),
+        title: pull.title.clone(),
+        target: start.target.clone(),
+        opened_at: instant(pull.opened_at),
+        head: pull.head.clone(),
+        merge_base: pull.merge_base.clone(),
+        patch_id: pull.patch_id.clone(),
+        state: match pull.state.as_str() {
+            "open" if pull.draft => "draft".to_owned(),
+            state => state.to_owned(),
+        },
+        labels: pull
+            .labels
+            .iter()
+            .map(|(name, by, head, at)| types::Label {
+                name: name.clone(),
+                by: by.clone(),
+                at: instant(*at),
+                head: head.clone(),
+            })
+            .collect(),
+        changed: changed(pull),
+        changed_total: pull.changed_total.unsigned_abs(),
+        commands,
+        depends: vec![],
+        runs: pull.runs.iter().map(past_run).collect(),
+        notes: vec![],
+        attrs: attrs.into_iter().collect(),
+    }
+}
+
+fn changed(pull: &PullFacts) -> types::Packed {
+    packed(pull.changed.lines().take(MAX_CHANGED))
+}
+
+fn past_run(run: &(String, String, String, chrono::DateTime<chrono::Utc>, String)) -> types::PastRun {
+    let (purpose, commit, base, at, state) = run;
+    types::PastRun {
+        purpose: purpose.clone(),
+        commit: commit.clone(),
+        base: base.clone(),
+        at: instant(*at),
+        verdict: match state.as_str() {
+            "passed" | "landing" | "landed" => Some(types::Verdict::Pass),
+            "failed" | "conflict" => Some(types::Verdict::Fail),
+            "inconclusive" => Some(types::Verdict::Inconclusive),
+            _ => None,
+        },
+        tags: vec![],
+    }
+}
+
+pub(super) fn review(pull: &PullFacts, request: types::PullRequest) -> review::Question {
+    review::Question {
+        pull_request: request,
+        reviews: pull
+            .reviews
+            .iter()
+            .map(|review| review::Submitted {
+                by: review.by.clone(),
+                state: review.state.clone(),
+                at: instant(review.at),
+                head: review.head.clone(),
+                patch_id: review.patch_id.clone(),
+                attrs: vec![("permission".to_owned(), review.permission.clone())],
+            })
+            .collect(),
+    }
+}
+
+/// A head as a piece of work. It stands on its merge base, so that a tip that moves is no new question.
+pub(super) fn head(
+    start: &MergeStart,
+    pull: &PullFacts,
+    request: types::PullRequest,
+    tags: types::Attrs,
+    place: &str,
+) -> gate::Question {
+    gate::Question(types::Work {
+        kind: "head".to_owned(),
+        purpose: "merge".to_owned(),
+        name: format!("#{}", pull.number),
+        base: pull.merge_base.clone(),
+        commit: pull.head.clone(),
+        tree: String::new(),
+        changed: request.changed.clone(),
+        changed_total: request.changed_total,
+        runs: request.runs.clone(),
+        members: vec![request],
+        tags,
+        attrs: variables(start, place, None),
+    })
+}
+
+/// A lane as a piece of work.
+pub(super) fn lane(
+    start: &MergeStart,
+    lane: &Lane,
+    members: &[PullFacts],
+    place: &str,
+) -> types::Work {
+    let mut changed: Vec<&str> = members.iter().flat_map(|m| m.changed.lines()).collect();
+    changed.sort_unstable();
+    changed.dedup();
+    let total = changed.len();
+    changed.truncate(MAX_CHANGED);
+    types::Work {
+        kind: if members.is_empty() { "branch" } else { "lane" }.to_owned(),
+        purpose: lane.purpose.clone(),
+        name: lane.name(&start.target),
+        base: lane.base.clone().unwrap_or_default(),
+        commit: lane.commit.clone().unwrap_or_default(),
+        tree: lane.tree.clone().unwrap_or_default(),
+        members: members.iter().map(|m| pull_request(start, m)).collect(),
+        changed: packed(changed.into_iter()),
+        changed_total: u32::try_from(total).unwrap_or(u32::MAX),
+        runs: vec![],
+        tags: vec![],
+        attrs: variables(start, place, Some((lane, members))),
+    }
+}
+
+/// The variables of a template.
+fn variables(
+    start: &MergeStart,
+    place: &str,
+    lane: Option<(&Lane, &[PullFacts])>,
+) -> types::Attrs {
+    let mut attrs = BTreeMap::from([
+        ("pipeline.name".to_owned(), start.name.clone()),
+        ("repository.name".to_owned(), start.repository.clone()),
+        ("target.branch".to_owned(), start.target.clone()),
+        // Where the commit of the work is fetched from.
+        ("source.repo".to_owned(), place.to_owned()),
+    ]);
+    if let Some((lane, members)) = lane {
+        attrs.extend(lane.attrs.iter().map(|(k, v)| (k.clone(), v.clone())));
+        if let [one] = members {
+            attrs.insert("source.branch".to_owned(), one.head_branch.clone());
+            attrs.insert("source.commit".to_owned(), one.head.clone());
+        }
+    }
+    attrs.into_iter().collect()
+}
+
+pub(super) fn select(
+    start: &MergeStart,
+    tip: &str,
+    candidates: &[Candidate],
+    living: &[Lane],
+    ended: &[Lane],
+) -> select::Question {
+    select::Question {
+        target: start.target.clone(),
+        tip: tip.to_owned(),
+        slots: start.slots.unsigned_abs(),
+        candidates: candidates
+            .iter()
+            .filter(|c| !c.draft)
+            .map(|c| select::Candidate {
+                number: u64::from(c.number.unsigned_abs()),
+                head: c.head.clone(),
+                author: c.author.clone(),
+                labels: packed(c.labels.iter().map(String::as_str)),
+                opened_at: instant(c.opened_at),
+                approval: match c.approval {
+                    Approval::Approved => types::Approval::Approved,
+                    Approval::Pending => types::Approval::Pending,
+                    Approval::Rejected => types::Approval::Rejected,
+                },
+                approved_at: c.approved_at.map(instant),
+                need: c.need.map(|need| match need {
+                    Need::Pass => types::Need::Pass,
+                    Need::Run => types::Need::Run,
+                    Need::Hold => types::Need::Hold,
+                    Need::Fail => types::Need::Fail,
+                }),
+                on_tip: c.on_tip.map(verdict),
+                before: c.before.map(verdict),
+                runs: c.runs.unsigned_abs(),
+                depends: vec![],
+                tags: tags(c),
+            })
+            .collect(),
+        lanes: living.iter().chain(ended).filter_map(lane_state).collect(),
+        runs: vec![],
+        attrs: vec![],
+    }
+}
+
+/// The policies' tags, and what the host knows and a candidate has no field for.
+fn tags(candidate: &Candidate) -> types::Attrs {
+    let mut tags = candidate.tags.clone();
+    if candidate.conflict {
+        tags.insert("host.conflict".to_owned(), "true".to_owned());
+    }
+    if candidate.head_gone {
+        tags.insert("host.head-gone".to_owned(), "true".to_owned());
+    }
+    if candidate.retests > 0 {
+        tags.insert("retest.count".to_owned(), candidate.retests.to_string());
+    }
+    tags.into_iter().collect()
+}
+
+fn verdict(verdict: Verdict) -> types::Verdict {
+    match verdict {
+        Verdict::Pass => types::Verdict::Pass,
+        Verdict::Fail => types::Verdict::Fail,
+        Verdict::Inconclusive => types::Verdict::Inconclusive,
+    }
+}
+
+fn lane_state(lane: &Lane) -> Option<select::LaneState> {
+    Some(select::LaneState {
+        id: lane.id?.cast_unsigned(),
+        lane: select::Lane {
+            members: lane.numbers.iter().map(|n| u64::from(n.unsigned_abs())).collect(),
+            on: None,
+            purpose: lane.purpose.clone(),
+            landing: match lane.landing {
+                crate::plan::merge::Landing::Never => select::Landing::Never,
+                crate::plan::merge::Landing::Hold => select::Landing::Hold,
+                crate::plan::merge::Landing::WhenPassed => select::Landing::WhenPassed,
+            },
+            priority: lane.priority,
+            reason: types::Reason {
+                code: lane.why.code.clone(),
+                text: lane.why.text.clone(),
+                details: vec![],
+            },
+            attrs: lane.attrs.clone().into_iter().collect(),
+        },
+        state: match lane.state {
+            // For a policy both are on the way to their jobs.
+            LaneState::Building | LaneState::Built => "running",
+            state => state.name(),
+        }
+        .to_owned(),
+        since: instant(lane.since),
+        base: lane.base.clone().unwrap_or_default(),
+        commit: lane.commit.clone().unwrap_or_default(),
+        heads: packed(lane.heads.iter().map(String::as_str)),
+        blame: lane.blame.iter().map(|n| u64::from(n.unsigned_abs())).collect(),
+        attrs: vec![],
+    })
+}
+
+pub(super) fn run(work: types::Work) -> run::Question {
+    run::Question(work)
+}
+
+pub(super) fn triage(work: types::Work, jobs: &[Job]) -> triage::Question {
+    triage::Question {
+        work,
+        jobs: jobs.iter().map(job_state).collect(),
+    }
+}
+
+fn job_state(job: &Job) -> triage::JobState {
+    let list = |key: &str| -> Vec<String> {
+        let list = job.spec[key].as_array().map(Vec::as_slice).unwrap_or_default();
+        list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+    };
+    let given = job.spec["attrs"].as_object();
+    let mut attrs: BTreeMap<String, String> = given
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect();
+    if job.state == JobState::Reused {
+        attrs.insert("reused".to_owned(), "true".to_owned());
+    }
+    triage::JobState {
+        name: job.name.clone(),
+        weight: if job.required { "required" } else { "informative" }.to_owned(),
+        skipped: job.skipped.as_ref().map(|s| s.0.clone()),
+        capabilities: list("capabilities"),
+        attempts: job.attempts.iter().map(attempt).collect(),
+        attrs: attrs.into_iter().collect(),
+    }
+}
+
+fn attempt(attempt: &crate::plan::merge::Attempt) -> triage::Attempt {
+    let tests = attempt.tests.as_array().map(Vec::as_slice).unwrap_or_default();
+    triage::Attempt {
+        number: attempt.number.unsigned_abs(),
+        ended: attempt.ended.clone(),
+        exit_code: attempt.exit_code,
+        tests: tests
+            .iter()
+            .map(|test| {
+                let text = |key: &str| test[key].as_str().unwrap_or_default().to_owned();
+                triage::Test {
+                    name: text("name"),
+                    outcome: text("outcome"),
+                    message: text("message"),
+                    attrs: vec![],
+                }
+            })
+            .collect(),
+        tests_total: attempt.tests_total.unsigned_abs(),
+        tests_passed: attempt.tests_passed.unsigned_abs(),
+        outputs: attempt.outputs.clone().into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_lines_that_begin_with_the_prefix() {
+        let body = "Looks good.\n@pointsman r+\n  @pointsman: p=5  \n@pointsmanager r+\nthe @pointsman r+\n@pointsman\n@pointsman ";
+        let found: Vec<&str> = commands(body, "@pointsman").collect();
+        assert_eq!(found, ["r+", "p=5"]);
+    }
+
+    #[test]
+    fn a_long_command_is_cut_between_characters() {
+        let body = format!("! {}", "ü".repeat(2_000));
+        let found: Vec<&str> = commands(&body, "!").collect();
+        assert_eq!(found[0].len(), 1_024);
+    }
+}

@@ -1,0 +1,98 @@
+//! Asking `react` about what happened, once each.
+
+use super::ask::{Asked, refused};
+use super::question;
+use super::turn::Turn;
+use crate::db::merge::{MergeEnd, Reaction};
+use crate::error::Result;
+use crate::plan::merge as plan;
+use crate::policy::wit::react;
+use crate::turn::question::instant;
+
+/// Things that one turn reacts to: bounds the time until its commit.
+const REACTIONS_PER_TURN: i64 = 50;
+
+impl Turn<'_> {
+    /// Asks about what happened since the last turn. What was done about it is written with the turn.
+    pub(super) async fn react(&self, end: &mut MergeEnd) -> Result<()> {
+        let start = self.start();
+        let reactions = self.engine.db.reactions(start.pipeline, REACTIONS_PER_TURN).await?;
+        for reaction in reactions {
+            end.reacted.push(reaction.id);
+            for question in self.questions(&reaction).await? {
+                self.ask(&reaction, &question, end).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask(
+        &self,
+        reaction: &Reaction,
+        question: &react::Question,
+        end: &mut MergeEnd,
+    ) -> Result<()> {
+        let subject = match &question.pull_request {
+            Some(pull) => format!("#{}", pull.number),
+            None => self.start().target.clone(),
+        };
+        for bound in self.asking.bindings("react") {
+            let Asked::Answered(place, answer) =
+                self.asking.one(bound, &subject, 1, question, end).await?
+            else {
+                // What could not be said is on record, and holds nothing up.
+                continue;
+            };
+            match plan::acts(&answer, place) {
+                Ok(acts) => {
+                    let pull = reaction.pull;
+                    end.acts.extend(acts.into_iter().filter_map(|act| Some((pull?, act))));
+                }
+                Err(refusal) => {
+                    let _: Asked<()> = refused(&refusal, end);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is asked about one thing that happened: once, or once for each command of a comment.
+    async fn questions(&self, reaction: &Reaction) -> Result<Vec<react::Question>> {
+        let start = self.start();
+        let mut pull_request = None;
+        if let Some(id) = reaction.pull {
+            let found = self.engine.db.pull_facts(start, self.tip, &[id]).await?;
+            pull_request = found.first().map(|pull| question::pull_request(start, pull));
+        }
+        let mut work = None;
+        if let Some(id) = reaction.lane
+            && let Some(lane) = self.engine.db.one_lane(id).await?
+        {
+            let members = self.engine.db.pull_facts(start, self.tip, &lane.members).await?;
+            work = Some(question::lane(start, &lane, &members, &self.place));
+        }
+        let mut attrs = reaction.attrs.0.clone();
+        let comment = attrs.remove("comment");
+        if let Some(lane) = reaction.lane {
+            attrs.insert("link".to_owned(), format!("/v1/lanes/{lane}"));
+        }
+        let asked = |attrs: plan::Attrs| react::Question {
+            event: reaction.event.clone(),
+            at: instant(reaction.at),
+            by: reaction.by.clone(),
+            pull_request: pull_request.clone(),
+            work: work.clone(),
+            attrs: attrs.into_iter().collect(),
+        };
+        let Some(comment) = comment else {
+            return Ok(vec![asked(attrs)]);
+        };
+        Ok(question::commands(&comment, &start.prefix)
+            .map(|command| {
+                let mut attrs = attrs.clone();
+                attrs.insert("command".to_owned(), command.to_owned());
+                asked(attrs)
+            })
+            .collect())
+    }
+}

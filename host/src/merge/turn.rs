@@ -1,0 +1,625 @@
+//! One turn of a merge pipeline.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::Utc;
+
+use super::Engine;
+use super::ask::{Asked, Asking, refused, said};
+use super::question;
+use crate::db::merge::{
+    MergeEnd, MergeStart, PullFacts, Standing, StandingChange, TurnLocks,
+};
+use crate::db::turn::Bound;
+use crate::error::Result;
+use crate::plan::merge::{
+    self as plan, Approval, Candidate, Job, JobState, Lane, LaneState, Need, Rails, Said, Verdict,
+    Why,
+};
+use crate::policy::wit::types;
+use crate::policy::{CallLimits, Runtime};
+use crate::turn::Stopped;
+use crate::turn::call::Caller;
+
+/// Pull requests that one turn asks about: bounds the time until its commit.
+const PULLS_PER_TURN: usize = 200;
+/// How long a pipeline that holds waits before it tries the same again: what failed may have been the
+/// machine, not the plugin.
+const HOLD_RETRY: Duration = Duration::from_secs(60);
+
+/// Takes turns of whatever pipeline has causes and is nobody else's.
+pub(super) struct Turns {
+    engine: Engine,
+    caller: Caller,
+    /// What pipelines hold with, and when to try that again.
+    held: HashMap<i32, (Vec<Bound>, tokio::time::Instant)>,
+}
+
+impl Turns {
+    pub(super) fn new(engine: Engine, runtime: Runtime, ceilings: CallLimits) -> Self {
+        Self {
+            caller: Caller::new(engine.db.clone(), runtime, ceilings),
+            engine,
+            held: HashMap::new(),
+        }
+    }
+
+    /// Works until told to stop. A failure costs time and nothing else.
+    pub(super) async fn run(mut self) {
+        let mut locks: Option<TurnLocks> = None;
+        while !self.engine.stop.is_cancelled() {
+            // Read first: a commit that comes while we work then wakes us again.
+            self.engine.commits.mark_unchanged();
+            match self.round(&mut locks).await {
+                Ok(true) => {}
+                Ok(false) => self.engine.wait().await,
+                Err(error) => {
+                    locks = None;
+                    crate::turn::log(&error);
+                    self.engine.pause().await;
+                }
+            }
+        }
+    }
+
+    /// A turn of each pipeline that has causes; says whether there may be more.
+    async fn round(&mut self, locks: &mut Option<TurnLocks>) -> Result<bool> {
+        let db = self.engine.db.clone();
+        db.wakes_due().await?;
+        let mut more = false;
+        for pipeline in db.merge_work().await? {
+            let connection = match locks {
+                Some(locks) => locks,
+                None => locks.insert(db.turn_locks().await?),
+            };
+            if !connection.take(pipeline).await? {
+                continue;
+            }
+            let taken = self.turn(pipeline).await;
+            connection.let_go(pipeline).await?;
+            more |= taken?;
+        }
+        Ok(more)
+    }
+
+    /// One turn, if there is anything to do.
+    async fn turn(&mut self, pipeline: i32) -> Result<bool> {
+        let began = std::time::Instant::now();
+        let Some(start) = self.engine.db.merge_start(pipeline).await? else {
+            return Ok(false);
+        };
+        let Some(tip) = start.tip.clone() else {
+            // Nobody has looked where the branch points; that it is known is a cause.
+            return Ok(false);
+        };
+        if start.paused || (start.causes.is_empty() && !start.reactions) {
+            return Ok(false);
+        }
+        if let Some((bindings, until)) = self.held.get(&pipeline)
+            && *bindings == start.bindings
+            && tokio::time::Instant::now() < *until
+        {
+            return Ok(false);
+        }
+        self.held.remove(&pipeline);
+        let mut end = MergeEnd::default();
+        match self.caller.load(&start.bindings).await {
+            Ok(()) => end.causes = start.causes.iter().map(|c| c.id).collect(),
+            Err(Stopped::Host(error)) => return Err(error),
+            Err(Stopped::Held(hold)) => {
+                tracing::warn!(pipeline = start.name, code = hold.code, "the pipeline holds: {}", hold.text);
+                let until = tokio::time::Instant::now() + HOLD_RETRY;
+                self.held.insert(pipeline, (start.bindings.clone(), until));
+                end.hold = Some((hold.code, hold.text, None));
+                self.engine.db.merge_end(&start, end).await?;
+                return Ok(false);
+            }
+        }
+        let asking = Asking {
+            caller: &self.caller,
+            start: &start,
+            at: Utc::now(),
+        };
+        let place = self.engine.forge.place(&start.repository);
+        let turn = Turn {
+            engine: &self.engine,
+            asking,
+            place,
+            tip: &tip,
+        };
+        turn.decide(&mut end).await?;
+        let written = self.engine.db.merge_end(&start, end).await?;
+        metrics::counter!("pointsman_turns_total").increment(1);
+        metrics::histogram!("pointsman_turn_seconds").record(began.elapsed().as_secs_f64());
+        if written.is_none() {
+            tracing::debug!(pipeline = start.name, "another host took this turn");
+        }
+        Ok(true)
+    }
+}
+
+/// A turn that is being taken.
+pub(super) struct Turn<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) asking: Asking<'a>,
+    /// Where jobs fetch commits from.
+    pub(super) place: String,
+    pub(super) tip: &'a str,
+}
+
+impl Turn<'_> {
+    pub(super) fn start(&self) -> &MergeStart {
+        self.asking.start
+    }
+
+    async fn decide(&self, end: &mut MergeEnd) -> Result<()> {
+        let start = self.start();
+        if start.reactions {
+            self.react(end).await?;
+        }
+        if start.causes.is_empty() {
+            return Ok(());
+        }
+        let standings = self.look_at_pulls(end).await?;
+        let mut candidates = self.engine.db.candidates(start, self.tip).await?;
+        for (standing, pull) in &standings {
+            if let Some(candidate) = candidates.iter_mut().find(|c| c.id == pull.id) {
+                overlay(candidate, standing);
+            }
+        }
+        let (mut lanes, ended) = self.engine.db.lanes(start.pipeline).await?;
+        let before = lanes.clone();
+        let rails = Rails {
+            target: &start.target,
+            tip: self.tip,
+            slots: usize::try_from(start.slots).unwrap_or(1),
+            frozen: start.frozen.as_deref(),
+            at: self.asking.at,
+        };
+        plan::stale(&rails, &mut lanes);
+        plan::outdated(&rails, &candidates, &mut lanes);
+        let mut jobs: HashMap<usize, (Vec<Job>, Vec<Job>)> = HashMap::new();
+        for (place, lane) in lanes.iter_mut().enumerate() {
+            let caused = start.causes.iter().any(|c| c.lane.is_some() && c.lane == lane.id);
+            match lane.state {
+                LaneState::Built => self.begin(place, lane, &mut jobs, end).await?,
+                LaneState::Running if caused || lane.held.is_some() => {
+                    self.judge(place, lane, &mut jobs, end).await?;
+                }
+                _ => {}
+            }
+        }
+        self.select(&rails, &candidates, &mut lanes, &ended, end).await?;
+        plan::promote(&rails, &mut lanes);
+        plan::landable(&rails, &candidates, &mut lanes);
+        self.stop_jobs(&lanes, &before, &mut jobs).await?;
+        end.jobs = jobs
+            .into_iter()
+            .map(|(place, (now, before))| (place, now, before))
+            .collect();
+        end.jobs.sort_by_key(|(place, _, _)| *place);
+        end.lanes = lanes
+            .into_iter()
+            .enumerate()
+            .map(|(place, lane)| (lane, before.get(place).cloned()))
+            .collect();
+        Ok(())
+    }
+
+    /// Asks about the pull requests that changed; gives where they stand now.
+    async fn look_at_pulls(&self, end: &mut MergeEnd) -> Result<Vec<(Standing, PullFacts)>> {
+        let start = self.start();
+        let mut ids: Vec<i64> = start.causes.iter().filter_map(|c| c.pull).collect();
+        if start.causes.iter().any(|c| c.kind == "all") {
+            ids.extend(self.engine.db.open_pulls(start).await?);
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        end.later = ids.split_off(ids.len().min(PULLS_PER_TURN));
+        if ids.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut standings = vec![];
+        for pull in self.engine.db.pull_facts(start, self.tip, &ids).await? {
+            // What git says of a head is a cause of its own.
+            if pull.state != "open" || (pull.merge_base.is_empty() && !pull.head_gone) {
+                continue;
+            }
+            let standing = self.standing(&pull, end).await?;
+            if pull.standing.as_ref().is_none_or(|old| !same(old, &standing)) {
+                end.standings.push(StandingChange {
+                    standing: standing.clone(),
+                    name: format!("{}#{}", start.repository, pull.number),
+                });
+            }
+            standings.push((standing, pull));
+        }
+        Ok(standings)
+    }
+
+    async fn standing(&self, pull: &PullFacts, end: &mut MergeEnd) -> Result<Standing> {
+        let start = self.start();
+        let subject = format!("#{}", pull.number);
+        let request = question::pull_request(start, pull);
+        let mut held = None;
+
+        let asked = question::review(pull, request.clone());
+        let mut reviews: Vec<Said<Approval>> = vec![];
+        for bound in self.asking.bindings("review") {
+            match self.asking.one(bound, &subject, 1, &asked, end).await? {
+                Asked::Answered(place, answer) => {
+                    self.asking.wake(Some(pull.id), &answer.basis, end);
+                    let approval = Approval::from(answer.approval);
+                    reviews.push(said(approval, answer.wanted, place, &answer.basis));
+                }
+                Asked::Abstained => {}
+                Asked::Held(code, text, place) => {
+                    let why = Why { code: code.clone(), text: text.clone(), decision: place };
+                    reviews.push(Said {
+                        answer: Approval::Pending,
+                        why,
+                        tags: plan::Attrs::new(),
+                        wanted: vec![],
+                    });
+                    held.get_or_insert(("review", code, text));
+                }
+            }
+        }
+        let (approval, review) = plan::approval(&reviews);
+        let mut tags: plan::Attrs = reviews.iter().flat_map(|s| s.tags.clone()).collect();
+
+        let handed: types::Attrs = tags.clone().into_iter().collect();
+        let asked = question::head(start, pull, request, handed, &self.place);
+        let mut gates: Vec<Said<Need>> = vec![];
+        for bound in self.asking.bindings("gate") {
+            match self.asking.one(bound, &subject, 1, &asked, end).await? {
+                Asked::Answered(place, answer) => {
+                    self.asking.wake(Some(pull.id), &answer.basis, end);
+                    gates.push(said(Need::from(answer.need), vec![], place, &answer.basis));
+                }
+                Asked::Abstained => {}
+                Asked::Held(code, text, place) => {
+                    let why = Why { code: code.clone(), text: text.clone(), decision: place };
+                    gates.push(Said {
+                        answer: Need::Hold,
+                        why,
+                        tags: plan::Attrs::new(),
+                        wanted: vec![],
+                    });
+                    held.get_or_insert(("gate", code, text));
+                }
+            }
+        }
+        let (need, gate) = plan::need(&gates);
+        tags.extend(gates.iter().flat_map(|s| s.tags.clone()));
+        let since = pull.standing.as_ref().filter(|s| s.approval == Approval::Approved);
+        Ok(Standing {
+            id: pull.id,
+            head: pull.head.clone(),
+            approval,
+            approved_at: (approval == Approval::Approved)
+                .then(|| since.and_then(|s| s.approved_at).unwrap_or(self.asking.at)),
+            review,
+            wanted: reviews.into_iter().flat_map(|s| s.wanted).collect(),
+            need: held.as_ref().is_none_or(|h| h.0 != "gate").then_some(need),
+            gate,
+            held,
+            tags,
+        })
+    }
+
+    /// A lane's commit is there: does it need a run, and which jobs are that?
+    async fn begin(
+        &self,
+        place: usize,
+        lane: &mut Lane,
+        jobs: &mut HashMap<usize, (Vec<Job>, Vec<Job>)>,
+        end: &mut MergeEnd,
+    ) -> Result<()> {
+        let start = self.start();
+        let mut members = self.engine.db.pull_facts(start, self.tip, &lane.members).await?;
+        members.sort_by_key(|m| lane.members.iter().position(|id| *id == m.id));
+        let work = question::lane(start, lane, &members, &self.place);
+        let subject = format!("lane {}", lane.id.unwrap_or_default());
+        let asked = crate::policy::wit::gate::Question(work.clone());
+        let mut gates: Vec<Said<Need>> = vec![];
+        for bound in self.asking.bindings("gate") {
+            match self.asking.one(bound, &subject, 1, &asked, end).await? {
+                Asked::Answered(place, answer) => {
+                    self.asking.wake(None, &answer.basis, end);
+                    gates.push(said(Need::from(answer.need), vec![], place, &answer.basis));
+                }
+                Asked::Abstained => {}
+                Asked::Held(code, text, _) => {
+                    lane.hold(&code, &text);
+                    return Ok(());
+                }
+            }
+        }
+        let (need, why) = plan::need(&gates);
+        match need {
+            Need::Run => {}
+            Need::Pass => {
+                lane.pass(why, self.asking.at);
+                return Ok(());
+            }
+            Need::Fail => {
+                lane.end(LaneState::Failed, why, self.asking.at);
+                return Ok(());
+            }
+            Need::Hold => {
+                lane.hold(&why.code, &why.text);
+                return Ok(());
+            }
+        }
+        let Some(mut made) = self.run(lane, &subject, &work, end).await? else {
+            return Ok(());
+        };
+        self.reuse(lane, &mut made).await?;
+        plan::after(&mut made);
+        lane.go(LaneState::Running, self.asking.at);
+        jobs.insert(place, (made, vec![]));
+        self.judge(place, lane, jobs, end).await
+    }
+
+    /// Asks which jobs test this; none: it holds.
+    async fn run(
+        &self,
+        lane: &mut Lane,
+        subject: &str,
+        work: &types::Work,
+        end: &mut MergeEnd,
+    ) -> Result<Option<Vec<Job>>> {
+        let asked = question::run(work.clone());
+        for bound in self.asking.bindings("run") {
+            match self.asking.one(bound, subject, 1, &asked, end).await? {
+                Asked::Answered(place, answer) => match plan::jobs(&answer, place) {
+                    Ok(jobs) => return Ok(Some(jobs)),
+                    Err(refusal) => {
+                        let _: Asked<()> = refused(&refusal, end);
+                        lane.hold(refusal.code, &refusal.text);
+                        return Ok(None);
+                    }
+                },
+                Asked::Abstained => {}
+                Asked::Held(code, text, _) => {
+                    lane.hold(&code, &text);
+                    return Ok(None);
+                }
+            }
+        }
+        let text = "no policy says which jobs test this: bind one to `run`";
+        lane.hold("run.none", text);
+        Ok(None)
+    }
+
+    /// Looks for passes of the same jobs on the same tree.
+    async fn reuse(&self, lane: &Lane, jobs: &mut [Job]) -> Result<()> {
+        let start = self.start();
+        let mut ids: Vec<&str> = lane.heads.iter().map(String::as_str).collect();
+        ids.extend(lane.commit.as_deref());
+        ids.extend(lane.base.as_deref());
+        let retests = lane.attrs.get(plan::RETESTS).map_or("", String::as_str);
+        for job in jobs.iter_mut() {
+            job.digest = plan::digest(job, &ids);
+            if job.state != JobState::Waiting || !plan::reusable(job) {
+                continue;
+            }
+            let tree = lane.tree.as_deref().unwrap_or_default();
+            let found = self
+                .engine
+                .db
+                .passed_before(start.repository_id, tree, &job.digest, retests)
+                .await?;
+            if let Some((id, of)) = found {
+                let there = self.engine.db.lane_jobs(of).await?;
+                let passed = there.into_iter().find(|j| j.id == Some(id));
+                job.attempts = passed.map(|j| j.attempts).unwrap_or_default();
+                job.state = JobState::Reused;
+                job.reused_from = Some(id);
+                job.passed = Some(true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Did it pass?
+    async fn judge(
+        &self,
+        place: usize,
+        lane: &mut Lane,
+        all: &mut HashMap<usize, (Vec<Job>, Vec<Job>)>,
+        end: &mut MergeEnd,
+    ) -> Result<()> {
+        let start = self.start();
+        if let std::collections::hash_map::Entry::Vacant(entry) = all.entry(place) {
+            let known = self.engine.db.lane_jobs(lane.id.unwrap_or_default()).await?;
+            entry.insert((known.clone(), known));
+        }
+        let Some((jobs, _)) = all.get_mut(&place) else {
+            return Ok(());
+        };
+        settle(jobs);
+        plan::after(jobs);
+        let nothing_ended = !jobs.iter().any(|j| {
+            j.reused_from.is_some()
+                || j.state == JobState::Skipped
+                || j.attempts.iter().any(|a| a.ended.is_some())
+        });
+        if nothing_ended {
+            return Ok(());
+        }
+        let mut members = self.engine.db.pull_facts(start, self.tip, &lane.members).await?;
+        members.sort_by_key(|m| lane.members.iter().position(|id| *id == m.id));
+        let work = question::lane(start, lane, &members, &self.place);
+        let subject = format!("lane {}", lane.id.unwrap_or_default());
+        let asked = question::triage(work, jobs);
+        let mut verdict = None;
+        let mut answered = false;
+        for bound in self.asking.bindings("triage") {
+            match self.asking.one(bound, &subject, jobs.len(), &asked, end).await? {
+                Asked::Answered(decision, answer) => {
+                    self.asking.wake(None, &answer.basis, end);
+                    let at = self.asking.at;
+                    match plan::triage(jobs, &lane.numbers, &answer, decision, at) {
+                        Ok(triaged) => {
+                            for cancelled in triaged.cancelled {
+                                stop(&mut jobs[cancelled], "`triage` does not need it any more");
+                            }
+                            if triaged.verdict.is_some() {
+                                lane.blame = triaged.blame;
+                            }
+                            verdict = triaged.verdict;
+                        }
+                        Err(refusal) => {
+                            let _: Asked<()> = refused(&refusal, end);
+                            lane.hold(refusal.code, &refusal.text);
+                            return Ok(());
+                        }
+                    }
+                    answered = true;
+                    break;
+                }
+                Asked::Abstained => {}
+                Asked::Held(code, text, _) => {
+                    lane.hold(&code, &text);
+                    return Ok(());
+                }
+            }
+        }
+        if !answered {
+            verdict = plan::without_policy(jobs);
+        }
+        lane.held = None;
+        let at = self.asking.at;
+        match verdict {
+            Some((Verdict::Pass, why)) => lane.pass(why, at),
+            Some((Verdict::Fail, why)) => lane.end(LaneState::Failed, why, at),
+            Some((Verdict::Inconclusive, why)) => lane.end(LaneState::Inconclusive, why, at),
+            None => {
+                let goes_on = jobs
+                    .iter()
+                    .any(|j| matches!(j.state, JobState::Waiting | JobState::Running));
+                if !goes_on {
+                    lane.hold("triage.waits", "every job has ended, and `triage` gives no verdict");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn select(
+        &self,
+        rails: &Rails<'_>,
+        candidates: &[Candidate],
+        lanes: &mut Vec<Lane>,
+        ended: &[Lane],
+        end: &mut MergeEnd,
+    ) -> Result<()> {
+        let start = self.start();
+        let (living, over): (Vec<Lane>, Vec<Lane>) = lanes.iter().cloned().partition(|l| !l.ended);
+        let mut ended_now = over;
+        ended_now.extend(ended.iter().cloned());
+        let asked = question::select(start, self.tip, candidates, &living, &ended_now);
+        let items = asked.candidates.len();
+        for bound in self.asking.bindings("select") {
+            match self.asking.one(bound, &start.target, items, &asked, end).await? {
+                Asked::Answered(place, answer) => {
+                    self.asking.wake(None, &answer.basis, end);
+                    if let Err(refusal) =
+                        plan::lanes(rails, candidates, lanes, &ended_now, place, &answer)
+                    {
+                        let _: Asked<()> = refused(&refusal, end);
+                        end.hold = Some((refusal.code.to_owned(), refusal.text, Some(place)));
+                    }
+                    return Ok(());
+                }
+                Asked::Abstained => {}
+                Asked::Held(code, text, place) => {
+                    end.hold = Some((code, text, place));
+                    return Ok(());
+                }
+            }
+        }
+        let answer = plan::oldest_approved(candidates, &living);
+        // The host's own answer: there is no decision behind it.
+        if let Err(refusal) = plan::lanes(rails, candidates, lanes, &ended_now, usize::MAX, &answer) {
+            end.hold = Some((refusal.code.to_owned(), refusal.text, None));
+        }
+        Ok(())
+    }
+
+    /// Ends the jobs of lanes that are over.
+    async fn stop_jobs(
+        &self,
+        lanes: &[Lane],
+        before: &[Lane],
+        jobs: &mut HashMap<usize, (Vec<Job>, Vec<Job>)>,
+    ) -> Result<()> {
+        for (place, was) in before.iter().enumerate() {
+            let lane = &lanes[place];
+            if !lane.ended || was.ended || was.state != LaneState::Running {
+                continue;
+            }
+            if let std::collections::hash_map::Entry::Vacant(entry) = jobs.entry(place) {
+                let known = self.engine.db.lane_jobs(lane.id.unwrap_or_default()).await?;
+                entry.insert((known.clone(), known));
+            }
+            if let Some((jobs, _)) = jobs.get_mut(&place) {
+                for job in jobs {
+                    stop(job, &lane.why.text);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes over how attempts ended.
+fn settle(jobs: &mut [Job]) {
+    for job in jobs {
+        if !matches!(job.state, JobState::Waiting | JobState::Running) {
+            continue;
+        }
+        if let Some(last) = job.attempts.last()
+            && let Some(ended) = &last.ended
+        {
+            job.state = JobState::Ended;
+            job.passed = Some(ended == "exited" && last.exit_code == Some(0));
+        }
+    }
+}
+
+/// A job that need not go on.
+fn stop(job: &mut Job, why: &str) {
+    if !matches!(job.state, JobState::Waiting | JobState::Running) {
+        return;
+    }
+    job.state = JobState::Cancelled;
+    for attempt in &mut job.attempts {
+        if attempt.ended.is_none() && attempt.id.is_some() && attempt.cancel.is_none() {
+            attempt.cancel = Some(why.to_owned());
+        }
+    }
+    // What was only planned is not begun.
+    job.attempts.retain(|a| a.id.is_some());
+}
+
+fn overlay(candidate: &mut Candidate, standing: &Standing) {
+    candidate.approval = standing.approval;
+    candidate.approved_at = standing.approved_at;
+    candidate.need = standing.need;
+    candidate.tags.clone_from(&standing.tags);
+}
+
+/// Whether both say the same, whatever decision is behind it.
+fn same(old: &Standing, new: &Standing) -> bool {
+    let plain = |s: &Standing| {
+        let mut s = s.clone();
+        s.review.decision = None;
+        s.gate.decision = None;
+        s
+    };
+    plain(old) == plain(new)
+}

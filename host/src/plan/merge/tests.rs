@@ -1,0 +1,464 @@
+//! The planner of lanes: examples of each rule, and properties over random plans.
+
+use chrono::DateTime;
+use proptest::prelude::*;
+
+use super::*;
+use crate::policy::wit::types::{Basis, Reason};
+use crate::policy::wit::{run as wit_run, select, triage as wit_triage};
+
+const TIP: &str = "1111111111111111111111111111111111111111";
+
+fn rails() -> Rails<'static> {
+    Rails {
+        target: "main",
+        tip: TIP,
+        slots: 2,
+        frozen: None,
+        at: DateTime::UNIX_EPOCH,
+    }
+}
+
+fn head(number: i32) -> String {
+    format!("{number:040x}")
+}
+
+fn candidate(number: i32, approval: Approval) -> Candidate {
+    Candidate {
+        id: i64::from(number) + 100,
+        number,
+        head: head(number),
+        author: "ann".to_owned(),
+        labels: vec![],
+        opened_at: DateTime::UNIX_EPOCH,
+        draft: false,
+        head_gone: false,
+        retests: 0,
+        approval,
+        approved_at: None,
+        need: Some(Need::Run),
+        tags: Attrs::new(),
+        on_tip: None,
+        before: None,
+        runs: 0,
+        conflict: false,
+    }
+}
+
+fn reason() -> Reason {
+    Reason {
+        code: "why".to_owned(),
+        text: "because".to_owned(),
+        details: vec![],
+    }
+}
+
+fn basis() -> Basis {
+    Basis {
+        reason: reason(),
+        wake_at: None,
+        notes: vec![],
+        tags: vec![],
+        attrs: vec![],
+    }
+}
+
+fn wish(members: &[u64], landing: select::Landing) -> select::Lane {
+    select::Lane {
+        members: members.to_vec(),
+        on: None,
+        purpose: "merge".to_owned(),
+        landing,
+        priority: 0,
+        reason: reason(),
+        attrs: vec![],
+    }
+}
+
+fn answer(lanes: Vec<select::Lane>) -> select::Answer {
+    select::Answer {
+        lanes,
+        waiting: vec![],
+        basis: basis(),
+    }
+}
+
+fn plan(
+    candidates: &[Candidate],
+    there: &mut Vec<Lane>,
+    ended: &[Lane],
+    wishes: Vec<select::Lane>,
+) -> Result<Wanted, &'static str> {
+    lanes(&rails(), candidates, there, ended, 0, &answer(wishes)).map_err(|refused| refused.code)
+}
+
+fn with_ids(lanes: &mut [Lane]) {
+    for (place, lane) in lanes.iter_mut().enumerate() {
+        lane.id.get_or_insert(place as i64 + 1);
+    }
+}
+
+#[test]
+fn what_stays_in_the_plan_is_kept_and_what_is_gone_is_cancelled() {
+    let candidates = [candidate(1, Approval::Approved), candidate(2, Approval::Pending)];
+    let mut there = vec![];
+    let both = vec![
+        wish(&[1], select::Landing::WhenPassed),
+        wish(&[2], select::Landing::Hold),
+    ];
+    plan(&candidates, &mut there, &[], both).unwrap();
+    with_ids(&mut there);
+    assert_eq!(promote(&rails(), &mut there), [0, 1]);
+    there[0].go(LaneState::Running, rails().at);
+    // The second one is wanted no more; the first is to wait with landing.
+    plan(&candidates, &mut there, &[], vec![wish(&[1], select::Landing::Hold)]).unwrap();
+    assert_eq!(there.len(), 2);
+    assert_eq!((there[0].state, there[0].landing), (LaneState::Running, Landing::Hold));
+    assert_eq!(there[1].state, LaneState::Cancelled);
+    assert!(there[1].ended);
+}
+
+#[test]
+fn what_is_not_there_refuses_the_whole_answer() {
+    let mut draft = candidate(3, Approval::Approved);
+    draft.draft = true;
+    let candidates = [candidate(1, Approval::Approved), candidate(2, Approval::Approved), draft];
+    let landing = select::Landing::WhenPassed;
+    let refused = |wishes| plan(&candidates, &mut vec![], &[], wishes).unwrap_err();
+    assert_eq!(refused(vec![wish(&[9], landing)]), "unknown-pull-request");
+    assert_eq!(refused(vec![wish(&[3], landing)]), "unknown-pull-request");
+    assert_eq!(refused(vec![wish(&[1, 1], landing)]), "named-twice");
+    assert_eq!(refused(vec![wish(&[1], landing), wish(&[1], landing)]), "named-twice");
+    assert_eq!(refused(vec![wish(&[], landing)]), "bad-landing");
+    let itself = select::Lane { on: Some(0), ..wish(&[1], landing) };
+    assert_eq!(refused(vec![itself]), "bad-base");
+    let odd = select::Lane { attrs: vec![("speed".to_owned(), "11".to_owned())], ..wish(&[1], landing) };
+    assert_eq!(refused(vec![odd]), "unknown-attr");
+    let thousand: Vec<select::Lane> = (0..1_000).map(|_| wish(&[1], landing)).collect();
+    assert_eq!(refused(thousand), "too-many-lanes");
+}
+
+#[test]
+fn what_failed_on_this_tip_is_not_started_again_until_somebody_asks() {
+    let mut candidates = [candidate(1, Approval::Approved)];
+    let mut there = vec![];
+    let again = || vec![wish(&[1], select::Landing::WhenPassed)];
+    plan(&candidates, &mut there, &[], again()).unwrap();
+    with_ids(&mut there);
+    there[0].end(LaneState::Failed, Why::host("job.failed", "no"), rails().at);
+    let ended = std::mem::take(&mut there);
+    let wanted = plan(&candidates, &mut there, &ended, again()).unwrap();
+    assert_eq!((there.len(), wanted.waiting[0].1.code.as_str()), (0, "lane.tried"));
+    candidates[0].retests = 1;
+    plan(&candidates, &mut there, &ended, again()).unwrap();
+    assert_eq!(there.len(), 1);
+    // On another tip it is another question.
+    candidates[0].retests = 0;
+    let elsewhere = Rails { tip: "2222222222222222222222222222222222222222", ..rails() };
+    let mut there = vec![];
+    lanes(&elsewhere, &candidates, &mut there, &ended, 0, &answer(again())).unwrap();
+    assert_eq!(there.len(), 1);
+}
+
+#[test]
+fn a_lane_on_a_lane_survives_the_landing_of_the_lower_one() {
+    let candidates = [candidate(1, Approval::Approved), candidate(2, Approval::Approved)];
+    let mut there = vec![];
+    let upper = select::Lane { on: Some(0), ..wish(&[2], select::Landing::WhenPassed) };
+    plan(&candidates, &mut there, &[], vec![wish(&[1], select::Landing::WhenPassed), upper.clone()]).unwrap();
+    with_ids(&mut there);
+    there[1].on = Some(On::Lane(1));
+    assert_eq!(promote(&rails(), &mut there), [0], "the upper one has no base yet");
+    let below = head(77);
+    there[0].commit = Some(below.clone());
+    there[1].base = Some(below.clone());
+    for lane in &mut there {
+        lane.go(LaneState::Running, rails().at);
+        lane.pass(Why::host("job.passed", "yes"), rails().at);
+    }
+    assert_eq!(landable(&rails(), &candidates, &mut there), Some(0));
+    assert_eq!(there[1].held.as_ref().unwrap().0, "land.below");
+    // It landed: the tip is its commit, and the upper one stands on that.
+    there[0].end(LaneState::Landed, Why::default(), rails().at);
+    let rails = Rails { tip: &below, ..rails() };
+    let mut there = vec![there[1].clone()];
+    stale(&rails, &mut there);
+    assert_eq!(there[0].state, LaneState::Passed);
+    let candidates = [candidates[1].clone()];
+    lanes(&rails, &candidates, &mut there, &[], 0, &answer(vec![wish(&[2], select::Landing::WhenPassed)])).unwrap();
+    assert_eq!(there.len(), 1, "it is the lane that the plan means");
+    assert_eq!(landable(&rails, &candidates, &mut there), Some(0));
+}
+
+#[test]
+fn a_tip_that_moved_outside_ends_the_whole_stack() {
+    let candidates = [candidate(1, Approval::Approved), candidate(2, Approval::Approved)];
+    let mut there = vec![];
+    let upper = select::Lane { on: Some(0), ..wish(&[2], select::Landing::WhenPassed) };
+    plan(&candidates, &mut there, &[], vec![wish(&[1], select::Landing::WhenPassed), upper]).unwrap();
+    with_ids(&mut there);
+    there[1].on = Some(On::Lane(1));
+    let rails = Rails { tip: "2222222222222222222222222222222222222222", ..rails() };
+    stale(&rails, &mut there);
+    assert!(there.iter().all(|lane| lane.state == LaneState::Cancelled));
+}
+
+fn passed(candidates: &[Candidate]) -> Vec<Lane> {
+    let mut there = vec![];
+    plan(candidates, &mut there, &[], vec![wish(&[1], select::Landing::WhenPassed)]).unwrap();
+    with_ids(&mut there);
+    there[0].pass(Why::host("job.passed", "yes"), rails().at);
+    there
+}
+
+#[test]
+fn nothing_lands_that_is_not_approved_as_it_was_tested() {
+    let good = candidate(1, Approval::Approved);
+    let blocked = |change: &dyn Fn(&mut Candidate)| {
+        let mut changed = good.clone();
+        let mut there = passed(std::slice::from_ref(&good));
+        change(&mut changed);
+        assert_eq!(landable(&rails(), &[changed], &mut there), None);
+        there[0].held.clone().unwrap().0
+    };
+    assert_eq!(blocked(&|c| c.approval = Approval::Pending), "land.unapproved");
+    assert_eq!(blocked(&|c| c.approval = Approval::Rejected), "land.unapproved");
+    assert_eq!(blocked(&|c| c.head = head(9)), "land.head-moved");
+    assert_eq!(blocked(&|c| c.draft = true), "land.draft");
+    assert_eq!(blocked(&|c| c.need = Some(Need::Hold)), "land.gate");
+    assert_eq!(blocked(&|c| c.need = None), "land.gate");
+    let mut there = passed(std::slice::from_ref(&good));
+    assert_eq!(landable(&rails(), &[], &mut there), None);
+    let mut there = passed(std::slice::from_ref(&good));
+    let frozen = Rails { frozen: Some("release"), ..rails() };
+    assert_eq!(landable(&frozen, std::slice::from_ref(&good), &mut there), None);
+    assert_eq!(there[0].held.as_ref().unwrap().0, "land.frozen");
+    let mut there = passed(std::slice::from_ref(&good));
+    assert_eq!(landable(&rails(), std::slice::from_ref(&good), &mut there), Some(0));
+    assert_eq!(there[0].state, LaneState::Landing);
+}
+
+#[test]
+fn with_nothing_bound_the_oldest_approved_has_the_one_lane() {
+    let mut candidates = vec![
+        candidate(1, Approval::Pending),
+        candidate(2, Approval::Approved),
+        candidate(3, Approval::Approved),
+    ];
+    candidates[1].approved_at = DateTime::from_timestamp(20, 0);
+    candidates[2].approved_at = DateTime::from_timestamp(10, 0);
+    let chosen = oldest_approved(&candidates, &[]);
+    assert_eq!(chosen.lanes[0].members, [3]);
+    // What failed on this tip does not come again and again.
+    candidates[2].on_tip = Some(Verdict::Fail);
+    assert_eq!(oldest_approved(&candidates, &[]).lanes[0].members, [2]);
+}
+
+fn job(name: &str, after: &[&str]) -> wit_run::Job {
+    wit_run::Job {
+        name: name.to_owned(),
+        after: after.iter().map(|&a| a.to_owned()).collect(),
+        skip: None,
+        weight: wit_run::Weight::Required,
+        backend: String::new(),
+        argv: vec!["true".to_owned()],
+        env: vec![],
+        image: String::new(),
+        secrets: vec![],
+        capabilities: vec![],
+        inputs: vec![],
+        artifacts: vec![],
+        timeout_ms: 0,
+        attrs: vec![],
+    }
+}
+
+fn jobs_of(list: Vec<wit_run::Job>) -> Result<Vec<Job>, &'static str> {
+    let answer = wit_run::Answer {
+        jobs: list,
+        basis: basis(),
+    };
+    jobs(&answer, 0).map_err(|refused| refused.code)
+}
+
+#[test]
+fn jobs_that_cannot_be_are_refused() {
+    assert_eq!(jobs_of(vec![]), Err("bad-jobs"));
+    assert_eq!(jobs_of(vec![job("a", &[]), job("a", &[])]), Err("job-twice"));
+    assert_eq!(jobs_of(vec![job("a", &["b"])]), Err("unknown-job"));
+    assert_eq!(jobs_of(vec![job("a", &["b"]), job("b", &["a"])]), Err("job-cycle"));
+    assert_eq!(jobs_of(vec![job("a", &["a"])]), Err("job-cycle"));
+    assert_eq!(jobs_of(vec![job("a\n", &[])]), Err("bad-job-name"));
+    let image = wit_run::Job { image: "debian".to_owned(), ..job("a", &[]) };
+    assert_eq!(jobs_of(vec![image]), Err("no-images"));
+    let elsewhere = wit_run::Job { backend: "moon".to_owned(), ..job("a", &[]) };
+    assert_eq!(jobs_of(vec![elsewhere]), Err("unknown-backend"));
+    let nothing = wit_run::Job { argv: vec![], ..job("a", &[]) };
+    assert_eq!(jobs_of(vec![nothing]), Err("no-command"));
+}
+
+#[test]
+fn jobs_start_when_those_before_them_passed_and_are_skipped_when_one_did_not() {
+    let mut all = jobs_of(vec![job("a", &[]), job("b", &["a"]), job("c", &["b"])]).unwrap();
+    assert_eq!(after(&mut all), [0]);
+    assert_eq!(after(&mut all), Vec::<usize>::new());
+    all[0].state = JobState::Ended;
+    all[0].passed = Some(true);
+    assert_eq!(after(&mut all), [1]);
+    all[1].state = JobState::Ended;
+    all[1].passed = Some(false);
+    assert_eq!(after(&mut all), Vec::<usize>::new());
+    assert_eq!(all[2].state, JobState::Skipped);
+    assert_eq!(all[2].skipped.as_ref().unwrap().0, "after.failed");
+}
+
+#[test]
+fn a_job_is_the_same_whatever_commit_it_is_given() {
+    let spec = |commit: &str, flag: &str| wit_run::Job {
+        argv: vec!["test".to_owned(), commit.to_owned(), flag.to_owned()],
+        env: vec![("POINTSMAN_WORK_COMMIT".to_owned(), commit.to_owned())],
+        ..job("a", &[])
+    };
+    let found = |commit: &str, flag: &str| {
+        let jobs = jobs_of(vec![spec(commit, flag)]).unwrap();
+        digest(&jobs[0], &[commit])
+    };
+    assert_eq!(found(&head(1), "-x"), found(&head(2), "-x"));
+    assert_ne!(found(&head(1), "-x"), found(&head(1), "-y"));
+}
+
+#[test]
+fn triage_may_retry_or_judge_but_not_both_and_not_for_ever() {
+    let mut all = jobs_of(vec![job("a", &[])]).unwrap();
+    after(&mut all);
+    let retry = wit_triage::Retry { job: "a".to_owned(), not_before: 0, attrs: vec![] };
+    let mut said = wit_triage::Answer {
+        verdict: None,
+        retry: vec![retry],
+        cancel: vec![],
+        findings: vec![],
+        blame: vec![],
+        basis: basis(),
+    };
+    let ask = |all: &mut Vec<Job>, said: &wit_triage::Answer| {
+        triage(all, &[7], said, 0, rails().at).map_err(|refused| refused.code)
+    };
+    assert_eq!(ask(&mut all, &said).unwrap_err(), "job-running");
+    for number in 1..10 {
+        all[0].attempts[number - 1].ended = Some("lost".to_owned());
+        ask(&mut all, &said).unwrap();
+        assert_eq!(all[0].attempts.len(), number + 1);
+    }
+    all[0].attempts[9].ended = Some("lost".to_owned());
+    assert_eq!(ask(&mut all, &said).unwrap_err(), "too-many-attempts");
+    said.verdict = Some(crate::policy::wit::types::Verdict::Pass);
+    assert_eq!(ask(&mut all, &said).unwrap_err(), "verdict-and-retry");
+    said.retry.clear();
+    said.blame = vec![8];
+    assert_eq!(ask(&mut all, &said).unwrap_err(), "unknown-pull-request");
+    said.blame = vec![7];
+    assert_eq!(ask(&mut all, &said).unwrap().blame, [7]);
+}
+
+#[test]
+fn with_nothing_bound_the_exit_code_decides() {
+    let ended = |how: &str, code: Option<i32>| Attempt {
+        ended: Some(how.to_owned()),
+        exit_code: code,
+        ..Attempt::planned(1)
+    };
+    let verdict = |attempts: Vec<Attempt>, state: JobState| {
+        let mut all = jobs_of(vec![job("a", &[])]).unwrap();
+        all[0].attempts = attempts;
+        all[0].state = state;
+        without_policy(&all).map(|(verdict, _)| verdict)
+    };
+    assert_eq!(verdict(vec![ended("exited", Some(0))], JobState::Ended), Some(Verdict::Pass));
+    assert_eq!(verdict(vec![ended("exited", Some(1))], JobState::Ended), Some(Verdict::Fail));
+    assert_eq!(verdict(vec![ended("timed-out", None)], JobState::Ended), Some(Verdict::Fail));
+    assert_eq!(verdict(vec![ended("lost", None)], JobState::Ended), Some(Verdict::Inconclusive));
+    assert_eq!(verdict(vec![Attempt::planned(1)], JobState::Running), None);
+}
+
+/// A plan over candidates 1 to 6, some of which stand on others.
+fn wishes() -> impl Strategy<Value = Vec<select::Lane>> {
+    let lane = (
+        prop::collection::vec(1_u64..8, 0..4),
+        prop::option::of(0_u32..4),
+        0_u8..3,
+        -5_i32..5,
+    );
+    prop::collection::vec(lane, 0..6).prop_map(|lanes| {
+        lanes
+            .into_iter()
+            .map(|(members, on, landing, priority)| select::Lane {
+                on,
+                priority,
+                ..wish(
+                    &members,
+                    [select::Landing::Never, select::Landing::Hold, select::Landing::WhenPassed]
+                        [usize::from(landing)],
+                )
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    /// Whatever policies wish, one plan after the other: slots hold, nothing is twice, what is refused changes
+    /// nothing, and what may land is approved.
+    #[test]
+    fn no_wish_breaks_a_rule(plans in prop::collection::vec(wishes(), 1..6), approved in prop::collection::vec(any::<bool>(), 6)) {
+        let candidates: Vec<Candidate> = (1..=6)
+            .zip(&approved)
+            .map(|(n, yes)| candidate(n, if *yes { Approval::Approved } else { Approval::Pending }))
+            .collect();
+        let mut there: Vec<Lane> = vec![];
+        for wishes in plans {
+            let before = there.clone();
+            let asked = answer(wishes);
+            if lanes(&rails(), &candidates, &mut there, &[], 0, &asked).is_err() {
+                prop_assert_eq!(&before, &there);
+                continue;
+            }
+            promote(&rails(), &mut there);
+            let works = there.iter().filter(|l| !l.ended && l.state.works()).count();
+            prop_assert!(works <= rails().slots);
+            for (place, lane) in there.iter().enumerate() {
+                let twin = there.iter().skip(place + 1).any(|other| {
+                    !lane.ended && !other.ended && lane.members == other.members
+                        && lane.heads == other.heads && lane.on == other.on && lane.purpose == other.purpose
+                });
+                prop_assert!(!twin, "two lanes are the same");
+            }
+            // Some pass; one may land.
+            for lane in there.iter_mut().filter(|l| l.state == LaneState::Building) {
+                lane.commit = Some(head(1_000));
+                lane.pass(Why::host("job.passed", "yes"), rails().at);
+            }
+            if let Some(place) = landable(&rails(), &candidates, &mut there) {
+                let lane = &there[place];
+                prop_assert_eq!(lane.landing, Landing::WhenPassed);
+                prop_assert_eq!(lane.base.as_deref(), Some(TIP));
+                for id in &lane.members {
+                    prop_assert!(candidates.iter().any(|c| c.id == *id && c.approval == Approval::Approved));
+                }
+                there[place].end(LaneState::Cancelled, Why::default(), rails().at);
+            }
+            let mut next = there.iter().filter_map(|l| l.id).max().unwrap_or(0) + 1;
+            let ids: Vec<Option<i64>> = there.iter().map(|l| l.id).collect();
+            for lane in &mut there {
+                if let Some(On::Place(place)) = lane.on
+                    && let Some(Some(id)) = ids.get(place)
+                {
+                    lane.on = Some(On::Lane(*id));
+                }
+                if lane.id.is_none() {
+                    lane.id = Some(next);
+                    next += 1;
+                }
+            }
+            there.retain(|lane| !lane.ended);
+        }
+    }
+}

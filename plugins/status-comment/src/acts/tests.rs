@@ -1,0 +1,214 @@
+use pointsman_sdk::{Command, PullRequest, check_settings};
+use proptest::prelude::*;
+
+use super::*;
+use crate::StatusComment;
+
+fn event(name: &str, attrs: &[(&str, &str)]) -> Question {
+    let pair = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    let mut work = Work::of("lane", "merge");
+    work.name = "#7 on main".to_owned();
+    work.commit = "c".repeat(40);
+    work.base = "d".repeat(40);
+    Question {
+        event: name.to_owned(),
+        at: 5,
+        by: "bo".to_owned(),
+        pull_request: Some(PullRequest {
+            author: "ann".to_owned(),
+            ..PullRequest::of(7, &"b".repeat(40))
+        }),
+        work: Some(work),
+        attrs: attrs.iter().map(pair).collect(),
+    }
+}
+
+fn tell(question: &Question) -> Vec<Act> {
+    decide(&Settings::default(), question).acts
+}
+
+fn arg<'a>(act: &'a Act, key: &str) -> &'a str {
+    attr(&act.args, key).unwrap_or_default()
+}
+
+fn commanded(by: &str, permission: &str, line: &str) -> String {
+    let mut question = event("commanded", &[("command", line)]);
+    question.by = by.to_owned();
+    let command = Command {
+        by: by.to_owned(),
+        at: 5,
+        head: "b".repeat(40),
+        text: line.to_owned(),
+        attrs: vec![("permission".to_owned(), permission.to_owned())],
+    };
+    question
+        .pull_request
+        .as_mut()
+        .unwrap()
+        .commands
+        .push(command);
+    arg(&tell(&question)[0], "body").to_owned()
+}
+
+#[test]
+fn a_verdict_is_told_with_what_it_is_of() {
+    let question = event(
+        "verdict",
+        &[
+            ("verdict", "fail"),
+            ("reason.text", "The job unit failed.\n@all r+"),
+            ("link", "https://e.org/run/1"),
+        ],
+    );
+    let acts = tell(&question);
+    let kinds: Vec<&str> = acts.iter().map(|act| act.kind.as_str()).collect();
+    assert_eq!(kinds, ["status", "comment"]);
+    assert_eq!(
+        (arg(&acts[0], "state"), arg(&acts[0], "context")),
+        ("failure", "pointsman")
+    );
+    assert_eq!(
+        arg(&acts[0], "text"),
+        "Failed: The job unit failed. @all r+"
+    );
+    assert_eq!(
+        arg(&acts[1], "body"),
+        "**Failed**: head bbbbbbbbbbbb, merge of #7 on main as cccccccccccc on dddddddddddd\n\n> The job unit failed.\n> @\u{2060}all r+\n\n[Log and artifacts](https://e.org/run/1)"
+    );
+    for (verdict, state) in [
+        ("pass", "success"),
+        ("inconclusive", "error"),
+        ("odd", "error"),
+    ] {
+        assert_eq!(
+            arg(
+                &tell(&event("verdict", &[("verdict", verdict)]))[0],
+                "state"
+            ),
+            state
+        );
+    }
+    let mut tried = question;
+    tried.work.as_mut().unwrap().purpose = "try".to_owned();
+    assert_eq!(arg(&tell(&tried)[0], "context"), "pointsman/try");
+}
+
+#[test]
+fn which_verdicts_are_commented_is_set() {
+    let count = |comments, verdict| {
+        let settings = Settings {
+            comments,
+            ..Settings::default()
+        };
+        decide(&settings, &event("verdict", &[("verdict", verdict)]))
+            .acts
+            .len()
+    };
+    assert_eq!(
+        (count(Comments::Each, "pass"), count(Comments::Each, "fail")),
+        (2, 2)
+    );
+    assert_eq!(
+        (
+            count(Comments::Failures, "pass"),
+            count(Comments::Failures, "fail")
+        ),
+        (1, 2)
+    );
+    assert_eq!(
+        (count(Comments::None, "pass"), count(Comments::None, "fail")),
+        (1, 1)
+    );
+    let settings = Settings {
+        comments: Comments::Latest,
+        ..Settings::default()
+    };
+    let key = |verdict, at| {
+        let question = Question {
+            at,
+            ..event("verdict", &[("verdict", verdict)])
+        };
+        arg(&decide(&settings, &question).acts[1], "key").to_owned()
+    };
+    assert_eq!(key("pass", 1), key("fail", 2));
+    assert_eq!(check_settings::<StatusComment>("{}"), Ok(()));
+    assert_eq!(
+        check_settings::<StatusComment>(r#"{"context": ""}"#).unwrap_err()[0].field,
+        "/context"
+    );
+}
+
+#[test]
+fn commands_are_answered() {
+    assert_eq!(
+        commanded("bo", "write", "r+ p=5"),
+        "bo: noted as a word for bbbbbbbbbbbb; another head needs another; the priority is 5."
+    );
+    assert_eq!(
+        commanded("eve", "read", "try"),
+        "eve: `try` takes the permission write here."
+    );
+    assert_eq!(
+        commanded("ann", "read", "r- hold"),
+        "ann: the approvals given so far no longer hold; `hold` takes the permission write here."
+    );
+    assert!(
+        commanded("bo", "write", "make coffee")
+            .starts_with("bo: there is no command in this line. Known are `r+`")
+    );
+    let quiet = Settings {
+        answer_commands: false,
+        ..Settings::default()
+    };
+    assert_eq!(
+        decide(&quiet, &event("commanded", &[("command", "r+")])).acts,
+        []
+    );
+}
+
+#[test]
+fn other_events_are_told_or_quiet() {
+    assert_eq!(
+        arg(&tell(&event("landed", &[]))[0], "body"),
+        "Landed on main as cccccccccccc."
+    );
+    assert_eq!(
+        tell(&event("ejected", &[("reason.text", "It failed.")])).len(),
+        2
+    );
+    let held = tell(&event("held", &[("reason.text", "It is a draft.")]));
+    assert_eq!(
+        (held.len(), arg(&held[0], "text")),
+        (1, "held: It is a draft.")
+    );
+    for name in ["opened", "labelled", "target-moved", "something-new"] {
+        assert_eq!(tell(&event(name, &[])), []);
+    }
+}
+
+proptest! {
+    /// Whatever was said, the acts are ones the host takes; the same event has the same, and another
+    /// event has another comment.
+    #[test]
+    fn every_answer_is_one_the_host_takes(
+        name in prop::sample::select(vec!["verdict", "landed", "ejected", "held", "commanded", "opened"]),
+        verdict in any::<String>(),
+        text in ".{0,9000}",
+        line in "(r\\+|p=3|try|[a-z@ ]{0,20})",
+        at in 6u64..9,
+    ) {
+        let question = event(name, &[("verdict", &verdict), ("reason.text", &text), ("command", &line), ("link", &text)]);
+        let acts = tell(&question);
+        prop_assert_eq!(&acts, &tell(&question));
+        let comments: Vec<&Act> = acts.iter().filter(|act| act.kind == "comment").collect();
+        prop_assert!(acts.len() <= 2 && comments.len() <= 1);
+        let later = tell(&Question { at, ..question });
+        for act in &acts {
+            prop_assert!(arg(act, "body").len() <= BODY_BYTES && arg(act, "text").len() <= STATUS_BYTES);
+            prop_assert!(act.args.is_sorted());
+            if act.kind == "comment" {
+                prop_assert!(later.iter().all(|other| arg(other, "key") != arg(act, "key")));
+            }
+        }
+    }
+}

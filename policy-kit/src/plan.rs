@@ -1,0 +1,192 @@
+//! What every plan of lanes has to look at: who may run, what is known of the present tip, what runs
+//! already, and how a lane is asked for so that the host knows it again.
+
+mod draft;
+mod history;
+mod standing;
+
+use std::cmp::Reverse;
+
+use pointsman_sdk::select::{Candidate, Landing, Lane, LaneState, Question};
+use pointsman_sdk::{Approval, Instant, Need, Reason, Verdict, attr};
+
+pub use draft::Plan;
+pub use history::{Alone, History, LANE_TAG_TRY, PURPOSE, TRY_PURPOSE, is_ended_with};
+
+use crate::text::numbers;
+
+/// The key of a lane's attrs that says which asking of people it answers: another `retry`, another lane.
+pub const RETEST: &str = "x-retest";
+
+/// The tag in which `gate` says that people asked for another run of this head. Its value is the same
+/// until they ask again.
+pub const RETEST_TAG: &str = "retest";
+
+/// Lanes that land come before those that cannot, whatever priority people gave.
+const LANDING_FIRST: i32 = 1_000_000;
+
+/// What a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Board<'a> {
+    /// The question.
+    pub question: &'a Question,
+    /// Why nothing may land, if people froze the branch.
+    pub frozen: Option<&'a str>,
+    history: &'a History,
+}
+
+impl<'a> Board<'a> {
+    /// A question with what people set on the pipeline.
+    #[must_use]
+    pub fn new(
+        attrs: &'a [(String, String)],
+        question: &'a Question,
+        history: &'a History,
+    ) -> Self {
+        let frozen = attr(attrs, "frozen").filter(|value| !matches!(*value, "" | "false"));
+        Board {
+            question,
+            frozen,
+            history,
+        }
+    }
+
+    /// The candidates with these numbers, if all are there.
+    #[must_use]
+    pub fn candidates(&self, numbers: &[u64]) -> Option<Vec<&'a Candidate>> {
+        let find = |number: &u64| self.question.candidate(*number);
+        numbers.iter().map(find).collect()
+    }
+
+    /// The lane that tests these, in their order, on the tip. It is the same lane as long as the tip,
+    /// the heads and what people asked for are the same; `landing` may change.
+    #[must_use]
+    pub fn lane(
+        &self,
+        members: &[&Candidate],
+        purpose: &str,
+        landing: Landing,
+        reason: Reason,
+    ) -> Lane {
+        let numbers = members.iter().map(|member| member.number).collect();
+        let mut lane = Lane::merge(numbers, reason);
+        purpose.clone_into(&mut lane.purpose);
+        lane.landing = landing;
+        let highest = members.iter().map(|member| priority(member)).max();
+        let is_landing =
+            members.iter().all(|member| is_approved(member)) && landing != Landing::Never;
+        lane.priority = highest.unwrap_or(0) + if is_landing { LANDING_FIRST } else { 0 };
+        let asked = asked(members);
+        if !asked.is_empty() {
+            lane.attrs.push((RETEST.to_owned(), asked));
+        }
+        lane
+    }
+
+    /// How a lane with approved members may land, and why not at once.
+    #[must_use]
+    pub fn landing(&self) -> Landing {
+        match self.frozen {
+            Some(_) => Landing::Hold,
+            None => Landing::WhenPassed,
+        }
+    }
+
+    /// The reason with a word about the freeze, where it lands because of the reason.
+    #[must_use]
+    pub fn unless_frozen(&self, code: &str, text: String) -> Reason {
+        match self.frozen {
+            Some("true") => Reason::new(
+                "branch.frozen",
+                format!("{text} The branch is frozen: it is tested, and lands after the thaw."),
+            ),
+            Some(why) => Reason::new(
+                "branch.frozen",
+                format!(
+                    "{text} The branch is frozen ({}): it is tested, and lands after the thaw.",
+                    crate::text::clip(why, 200)
+                ),
+            ),
+            None => Reason::new(code, text),
+        }
+    }
+
+    /// Living lanes on the present tip whose members are all here with the heads that are being tested,
+    /// and of which nobody asked for another run meanwhile. All others are of yesterday.
+    pub fn living(&self) -> impl Iterator<Item = (&'a LaneState, Vec<&'a Candidate>)> + use<'a> {
+        let board = *self;
+        board
+            .question
+            .lanes
+            .iter()
+            .filter(move |state| {
+                state.base == board.question.tip && history::is_living(&state.state)
+            })
+            .filter_map(move |state| {
+                let members = board.candidates(&state.lane.members)?;
+                let is_same =
+                    history::has_heads(state, &members) && history::is_as_asked(state, &members);
+                is_same.then_some((state, members))
+            })
+    }
+}
+
+/// Whether `review` approved this head.
+#[must_use]
+pub fn is_approved(candidate: &Candidate) -> bool {
+    candidate.approval == Approval::Approved
+}
+
+/// The priority that people gave it (`p=5`); 0 is usual.
+#[must_use]
+pub fn priority(candidate: &Candidate) -> i32 {
+    let given = attr(&candidate.tags, "priority").and_then(|value| value.parse::<i32>().ok());
+    let limit = crate::command::PRIORITY_LIMIT;
+    given.unwrap_or(0).clamp(-limit, limit)
+}
+
+/// Whether `gate` lets a lane with these go on; one of which it could not say anything goes on, and does
+/// not land.
+#[must_use]
+pub fn may_stay(members: &[&Candidate]) -> bool {
+    let is_stopped = |member: &&Candidate| matches!(member.need, Some(Need::Hold | Need::Fail));
+    !members.iter().any(is_stopped)
+}
+
+/// Whether all are approved, and `gate` lets them run.
+#[must_use]
+pub fn may_land(members: &[&Candidate]) -> bool {
+    let runs = |member: &Candidate| matches!(member.need, Some(Need::Run | Need::Pass));
+    !members.is_empty()
+        && members
+            .iter()
+            .all(|member| is_approved(member) && runs(member))
+}
+
+/// The order of approved ones: by priority, then since when they are approved, then by number.
+#[must_use]
+pub fn by_age(candidate: &Candidate) -> (Reverse<i32>, Instant, u64) {
+    let since = candidate.approved_at.unwrap_or(Instant::MAX);
+    (Reverse(priority(candidate)), since, candidate.number)
+}
+
+/// What people asked of these heads: empty if nothing.
+pub(crate) fn asked(members: &[&Candidate]) -> String {
+    let marks = members.iter().filter_map(|member| {
+        let mark = attr(&member.tags, RETEST_TAG)?;
+        Some(format!("{}={mark}", member.number))
+    });
+    marks.collect::<Vec<_>>().join(" ")
+}
+
+/// `#12 and #15 passed on 0123456789ab`.
+#[must_use]
+pub fn told(members: &[&Candidate]) -> String {
+    let all: Vec<u64> = members.iter().map(|member| member.number).collect();
+    numbers(&all)
+}
+
+/// Whether a verdict speaks against another run.
+pub(crate) fn is_bad(verdict: Option<Verdict>) -> bool {
+    matches!(verdict, Some(Verdict::Fail | Verdict::Inconclusive))
+}
