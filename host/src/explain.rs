@@ -19,9 +19,18 @@ pub async fn pull(db: &Db, repository: &str, number: i32) -> Result<Explanation>
             number: Some(number),
             ..Filter::default()
         };
-        let lane = db.lane_page(&filter, None, 1).await?.items.into_iter().next();
+        let lane = db
+            .lane_page(&filter, None, 1)
+            .await?
+            .items
+            .into_iter()
+            .next();
         // A lane of another head says nothing of this one.
-        let lane = lane.filter(|l| l.members.iter().any(|m| m.number == number && m.head == pull.head));
+        let lane = lane.filter(|l| {
+            l.members
+                .iter()
+                .any(|m| m.number == number && m.head == pull.head)
+        });
         known = Some((merging, db.pipeline(name).await?, lane));
     }
     let conditions = match &known {
@@ -68,36 +77,64 @@ fn conditions(
     let mut all = vec![];
     let number = pull.number;
     all.push(match pull.state.as_str() {
-        "open" if pull.draft => {
-            unmet("open", "it is a draft", "its author marks it as ready: `pointsman pr edit --ready`", vec![])
-        }
+        "open" if pull.draft => unmet(
+            "open",
+            "it is a draft",
+            "its author marks it as ready: `pointsman pr edit --ready`",
+            vec![],
+        ),
         "open" if pull.head_gone => {
             let text = format!("its branch `{}` is gone", pull.branch);
             unmet("open", text, "its author pushes the branch again", vec![])
         }
         "open" => met("open", "it is open", vec![]),
         "landed" => met("open", "it has landed", vec![]),
-        state => unmet("open", format!("it is {state}"), "somebody opens it again: `pointsman pr edit --open`", vec![]),
+        state => unmet(
+            "open",
+            format!("it is {state}"),
+            "somebody opens it again: `pointsman pr edit --open`",
+            vec![],
+        ),
     });
     if pull.state == "landed" {
         return all;
     }
     if let Some(paused) = &pipeline.paused {
         let text = format!("the pipeline is paused: {paused}");
-        all.push(unmet("pipeline", text, "an admin resumes it: `pointsman pipeline resume`", vec![]));
+        all.push(unmet(
+            "pipeline",
+            text,
+            "an admin resumes it: `pointsman pipeline resume`",
+            vec![],
+        ));
     }
     if let Some(held) = &pipeline.held {
         let text = format!("the pipeline holds at `{}`: {}", held.hook, held.text);
         let decisions = held.decision.into_iter().collect();
-        all.push(unmet("pipeline", text, "an admin binds another version, or rolls back", decisions));
+        all.push(unmet(
+            "pipeline",
+            text,
+            "an admin binds another version, or rolls back",
+            decisions,
+        ));
     }
     let Some(standing) = &pull.standing else {
         let text = "the policies have not looked at this head yet";
-        all.push(unmet("approved", text, "nobody needs to do anything", vec![]));
+        all.push(unmet(
+            "approved",
+            text,
+            "nobody needs to do anything",
+            vec![],
+        ));
         return all;
     };
     if let Some(held) = &standing.held {
-        all.push(unmet("policy", held.text.clone(), "an operator mends the policy", vec![]));
+        all.push(unmet(
+            "policy",
+            held.text.clone(),
+            "an operator mends the policy",
+            vec![],
+        ));
     }
     let decisions: Vec<i64> = standing.review.decision.into_iter().collect();
     all.push(match standing.approval.as_str() {
@@ -113,8 +150,18 @@ fn conditions(
     let decisions: Vec<i64> = standing.gate.decision.into_iter().collect();
     all.push(match standing.need.as_deref() {
         Some("run" | "pass") => met("gate", standing.gate.text.clone(), decisions),
-        Some("fail") => unmet("gate", standing.gate.text.clone(), "its author mends that and pushes", decisions),
-        _ => unmet("gate", standing.gate.text.clone(), "what the reason names", decisions),
+        Some("fail") => unmet(
+            "gate",
+            standing.gate.text.clone(),
+            "its author mends that and pushes",
+            decisions,
+        ),
+        _ => unmet(
+            "gate",
+            standing.gate.text.clone(),
+            "what the reason names",
+            decisions,
+        ),
     });
     lanes(&mut all, number, merging, lane);
     all
@@ -123,26 +170,44 @@ fn conditions(
 fn lanes(all: &mut Vec<Condition>, number: i32, merging: &Merging, lane: Option<&Lane>) {
     let on_tip = |lane: &&Lane| lane.ended_at.is_none() || lane.base == merging.tip;
     let Some(lane) = lane.filter(on_tip) else {
-        let text = format!("#{number} is in no lane on the present tip of {}", merging.target);
-        all.push(unmet("lane", text, "`select` picks it when its turn comes", vec![]));
+        let text = format!(
+            "#{number} is in no lane on the present tip of {}",
+            merging.target
+        );
+        all.push(unmet(
+            "lane",
+            text,
+            "`select` picks it when its turn comes",
+            vec![],
+        ));
         return;
     };
     let decisions: Vec<i64> = lane.decision.into_iter().collect();
     let name = format!("lane {}", lane.id);
-    all.push(met("lane", format!("it is in {name}: {}", lane.state), vec![]));
+    all.push(met(
+        "lane",
+        format!("it is in {name}: {}", lane.state),
+        vec![],
+    ));
     let passed = matches!(lane.state.as_str(), "passed" | "landing" | "landed");
     all.push(match lane.state.as_str() {
         _ if passed => met("passed", lane.reason.clone(), decisions.clone()),
         "failed" | "inconclusive" => {
             let text = format!("{name} {}: {}", lane.state, lane.reason);
-            let remedy = "its author pushes a mend, or somebody asks for another run: `pointsman pr retest`";
+            let remedy =
+                "its author pushes a mend, or somebody asks for another run: `pointsman pr retest`";
             unmet("passed", text, remedy, decisions.clone())
         }
         "conflict" => {
             let remedy = "its author merges the target branch and pushes";
             unmet("passed", lane.reason.clone(), remedy, decisions.clone())
         }
-        "cancelled" => unmet("passed", lane.reason.clone(), "`select` picks it again", decisions.clone()),
+        "cancelled" => unmet(
+            "passed",
+            lane.reason.clone(),
+            "`select` picks it again",
+            decisions.clone(),
+        ),
         state => {
             let text = match &lane.held {
                 Some(held) => held.text.clone(),
@@ -158,13 +223,26 @@ fn lanes(all: &mut Vec<Condition>, number: i32, merging: &Merging, lane: Option<
     if let Some(frozen) = &merging.frozen {
         let by = merging.frozen_by.as_deref().unwrap_or("somebody");
         let text = format!("the tree is closed by {by}: {frozen}");
-        all.push(unmet("tree-open", text, "an admin opens it: `pointsman pipeline thaw`", vec![]));
+        all.push(unmet(
+            "tree-open",
+            text,
+            "an admin opens it: `pointsman pipeline thaw`",
+            vec![],
+        ));
     }
     if passed && lane.state == "passed" {
         let text = match &lane.held {
             Some(held) => held.text.clone(),
-            None => format!("{name} passed and does not land: its landing is `{}`", lane.landing),
+            None => format!(
+                "{name} passed and does not land: its landing is `{}`",
+                lane.landing
+            ),
         };
-        all.push(unmet("landing", text, "`select` says when it lands", decisions));
+        all.push(unmet(
+            "landing",
+            text,
+            "`select` says when it lands",
+            decisions,
+        ));
     }
 }

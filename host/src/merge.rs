@@ -11,6 +11,7 @@
 mod ask;
 mod attempts;
 mod effects;
+mod failpoint;
 mod question;
 mod react;
 mod turn;
@@ -123,7 +124,13 @@ impl Engine {
     }
 
     /// A part of a file that an attempt left; none: there is no such file.
-    pub async fn artifact(&self, key: &str, path: &str, from: u64, max: usize) -> Result<Option<Vec<u8>>> {
+    pub async fn artifact(
+        &self,
+        key: &str,
+        path: &str,
+        from: u64,
+        max: usize,
+    ) -> Result<Option<Vec<u8>>> {
         Ok(self.backend.artifact(key, path, from, max).await?)
     }
 

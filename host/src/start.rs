@@ -259,7 +259,8 @@ fn host_id(file: &Path) -> anyhow::Result<Arc<str>> {
     let mut random = [0_u8; 8];
     getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
     let id = hex::encode(random);
-    fs::write(file, format!("{id}\n")).with_context(|| format!("cannot write {}", file.display()))?;
+    fs::write(file, format!("{id}\n"))
+        .with_context(|| format!("cannot write {}", file.display()))?;
     Ok(id.into())
 }
 

@@ -41,7 +41,14 @@ impl Clone {
     /// Runs git.
     pub fn try_git(&self, args: &[&str]) -> (bool, String) {
         let output = Command::new("git")
-            .args(["-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-c", "commit.gpgsign=false"])
+            .args([
+                "-c",
+                "user.name=Ann",
+                "-c",
+                "user.email=ann@example.org",
+                "-c",
+                "commit.gpgsign=false",
+            ])
             .args(args)
             .current_dir(self.dir.path())
             .env("GIT_CONFIG_NOSYSTEM", "1")
@@ -49,7 +56,10 @@ impl Clone {
             .output()
             .expect("git");
         let all = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&all).trim().to_owned())
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&all).trim().to_owned(),
+        )
     }
 
     /// Writes a file.
@@ -101,7 +111,11 @@ impl<'h> Site<'h> {
         host.post("/v1/repositories", json!({"name": "lib"})).await;
         let place = host.get("/v1/repositories").await["items"][0]["place"].clone();
         let clone = Clone::begin(Path::new(text(&place)));
-        host.post("/v1/pipelines", json!({"name": "main", "repository": "lib"})).await;
+        host.post(
+            "/v1/pipelines",
+            json!({"name": "main", "repository": "lib"}),
+        )
+        .await;
         Self { host, clone }
     }
 
@@ -118,11 +132,13 @@ impl<'h> Site<'h> {
         self.host.send(Method::PUT, &path, body).await;
     }
 
-    /// Binds stock policies: reviews, gate, jobs that run `test`, exit codes.
+    /// Binds stock policies: reviews, gate, the oldest first, jobs that run `test`, exit codes.
     pub async fn stock(&self, test: &str) {
         self.bind("review", "reviews", json!({})).await;
         self.bind("gate", "gate-basics", json!({})).await;
-        self.bind("run", "job-template", json!({"test": test})).await;
+        self.bind("select", "select-oldest", json!({})).await;
+        self.bind("run", "job-template", json!({"test": test}))
+            .await;
         self.bind("triage", "exit-code", json!({})).await;
     }
 
@@ -142,12 +158,19 @@ impl<'h> Site<'h> {
     /// Somebody else reviews.
     pub async fn review(&self, number: i64, state: &str) {
         let body = json!({"state": state, "by": {"name": "bo", "permission": "write"}});
-        self.host.post(&format!("/v1/repositories/lib/pulls/{number}/reviews"), body).await;
+        self.host
+            .post(
+                &format!("/v1/repositories/lib/pulls/{number}/reviews"),
+                body,
+            )
+            .await;
     }
 
     /// One pull request.
     pub async fn pull(&self, number: i64) -> Value {
-        self.host.get(&format!("/v1/repositories/lib/pulls/{number}")).await
+        self.host
+            .get(&format!("/v1/repositories/lib/pulls/{number}"))
+            .await
     }
 
     /// The lanes, the newest first.
@@ -180,10 +203,16 @@ impl<'h> Site<'h> {
         wait_for("the pipeline is idle", async || {
             let pipeline = self.host.get("/v1/pipelines/main").await;
             let living = self.host.get("/v1/pipelines/main/lanes?living=true").await;
-            let runs = living["items"].as_array().expect("lanes").iter().any(|lane| {
-                matches!(text(&lane["state"]), "building" | "built" | "running" | "landing")
-                    && lane["held"].is_null()
-            });
+            let runs = living["items"]
+                .as_array()
+                .expect("lanes")
+                .iter()
+                .any(|lane| {
+                    matches!(
+                        text(&lane["state"]),
+                        "building" | "built" | "running" | "landing"
+                    ) && lane["held"].is_null()
+                });
             (pipeline["idle"] == true && !runs).then_some(())
         })
         .await;
@@ -203,7 +232,9 @@ impl<'h> Site<'h> {
         }
         // Each commit's tree is what the record says.
         for tip in &tips {
-            let tree = self.clone.git(&["rev-parse", &format!("{}^{{tree}}", text(&tip["commit"]))]);
+            let tree = self
+                .clone
+                .git(&["rev-parse", &format!("{}^{{tree}}", text(&tip["commit"]))]);
             assert_eq!(tree, text(&tip["tree"]));
         }
     }

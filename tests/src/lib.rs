@@ -115,7 +115,7 @@ impl TestHost {
             url,
             token,
             dir,
-            http: reqwest::Client::new(),
+            http: http(),
         };
         wait_for("the token is known", async || {
             (host
@@ -286,6 +286,13 @@ impl TestHost {
             self.bind(hook, &digest, json!({})).await;
         }
     }
+}
+
+/// An HTTP client. Every one in this process says the same about TLS, as the artifact store's does.
+pub fn http() -> reqwest::Client {
+    // Whoever is second finds it done.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
 }
 
 /// Where the `pointsman` command is.

@@ -273,7 +273,7 @@ async fn a_database_that_goes_away_comes_back_and_the_host_with_it() {
             "{refusal}"
         );
     }
-    let http = reqwest::Client::new();
+    let http = pointsman_tests::http();
     let ready = http
         .get(format!("{}/readyz", host.url))
         .send()

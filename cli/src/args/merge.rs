@@ -42,13 +42,15 @@ impl FromStr for PullName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let named = text.rsplit_once(['#', '/']).and_then(|(repository, number)| {
-            let number = number.parse().ok().filter(|n| *n > 0)?;
-            (!repository.is_empty()).then(|| PullName {
-                repository: repository.to_owned(),
-                number,
-            })
-        });
+        let named = text
+            .rsplit_once(['#', '/'])
+            .and_then(|(repository, number)| {
+                let number = number.parse().ok().filter(|n| *n > 0)?;
+                (!repository.is_empty()).then(|| PullName {
+                    repository: repository.to_owned(),
+                    number,
+                })
+            });
         named.ok_or_else(|| "a pull request is REPOSITORY#NUMBER, or REPOSITORY/NUMBER".to_owned())
     }
 }
@@ -300,7 +302,14 @@ mod tests {
         };
         assert_eq!("driver#12".parse(), Ok(named.clone()));
         assert_eq!("driver/12".parse(), Ok(named));
-        for wrong in ["driver", "#12", "driver#", "driver#-1", "driver#0", "driver#x"] {
+        for wrong in [
+            "driver",
+            "#12",
+            "driver#",
+            "driver#-1",
+            "driver#0",
+            "driver#x",
+        ] {
             assert!(wrong.parse::<PullName>().is_err(), "{wrong}");
         }
     }

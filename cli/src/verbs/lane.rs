@@ -43,10 +43,16 @@ fn show(context: &Context, lane: Row) -> Result<(), Error> {
         .map(|m| format!("#{} at {:.12}", m.number, m.head))
         .collect();
     let blame: Vec<String> = lane.blame.iter().map(|n| format!("#{n}")).collect();
-    let decision = lane.decision.map(|id| format!(" (decision {id})")).unwrap_or_default();
+    let decision = lane
+        .decision
+        .map(|id| format!(" (decision {id})"))
+        .unwrap_or_default();
     context.out.table(&Table::facts(vec![
         ("lane", format!("{} of {}", lane.id, lane.pipeline)),
-        ("state", format!("{} since {}", lane.state, time(lane.since))),
+        (
+            "state",
+            format!("{} since {}", lane.state, time(lane.since)),
+        ),
         ("why", format!("{}{decision}", lane.reason)),
         ("held", lane.held.map(|held| held.text).unwrap_or_default()),
         ("members", members.join(", ")),
@@ -63,7 +69,9 @@ fn show(context: &Context, lane: Row) -> Result<(), Error> {
         return Ok(());
     }
     context.out.line("")?;
-    let mut table = Table::new(&["JOB", "STATE", "WEIGHT", "ATTEMPT#", "ENDED", "TESTS", "DETAIL"]);
+    let mut table = Table::new(&[
+        "JOB", "STATE", "WEIGHT", "ATTEMPT#", "ENDED", "TESTS", "DETAIL",
+    ]);
     for job in &jobs {
         if job.attempts.is_empty() {
             let detail = match (&job.skipped, job.reused_from) {
@@ -74,7 +82,11 @@ fn show(context: &Context, lane: Row) -> Result<(), Error> {
             table.add(row(job, None, detail));
         }
         for attempt in &job.attempts {
-            table.add(row(job, Some(attempt), attempt.detail.clone().unwrap_or_default()));
+            table.add(row(
+                job,
+                Some(attempt),
+                attempt.detail.clone().unwrap_or_default(),
+            ));
         }
     }
     context.out.table(&table)
@@ -93,7 +105,9 @@ fn row(job: &Job, attempt: Option<&Attempt>, detail: String) -> Vec<String> {
         job.weight.clone(),
         attempt.map(|a| a.number.to_string()).unwrap_or_default(),
         ended.unwrap_or_default(),
-        tests.map(|a| format!("{}/{}", a.tests_passed, a.tests_total)).unwrap_or_default(),
+        tests
+            .map(|a| format!("{}/{}", a.tests_passed, a.tests_total))
+            .unwrap_or_default(),
         detail,
     ]
 }
@@ -110,7 +124,11 @@ fn log(
     let passed = |job: &&Job| job.attempts.last().is_some_and(|a| a.exit_code == Some(0));
     let chosen = match job {
         Some(name) => jobs.iter().find(|j| j.name == name),
-        None => jobs.iter().filter(|j| !j.attempts.is_empty()).find(|j| !passed(j)).or(jobs.first()),
+        None => jobs
+            .iter()
+            .filter(|j| !j.attempts.is_empty())
+            .find(|j| !passed(j))
+            .or(jobs.first()),
     };
     let attempt = chosen.and_then(|job| match number {
         Some(number) => job.attempts.iter().find(|a| a.number == number),

@@ -44,11 +44,21 @@ pub(super) fn run(context: &Context, verb: Pipeline) -> Result<Exit, Error> {
                 slots,
                 prefix,
             };
-            tell(context, &client.send(&Method::POST, &client.at(&["pipelines"]), &body)?)
+            tell(
+                context,
+                &client.send(&Method::POST, &client.at(&["pipelines"]), &body)?,
+            )
         }
-        Pipeline::Freeze { pipeline, reason, why } => {
+        Pipeline::Freeze {
+            pipeline,
+            reason,
+            why,
+        } => {
             if reason.trim().is_empty() {
-                return Err(Error::usage("the reason is empty", "say why, for whoever waits"));
+                return Err(Error::usage(
+                    "the reason is empty",
+                    "say why, for whoever waits",
+                ));
             }
             let body = UpdatePipeline {
                 comment: why.comment,
@@ -65,7 +75,11 @@ pub(super) fn run(context: &Context, verb: Pipeline) -> Result<Exit, Error> {
             };
             update(context, &client, &pipeline, &body)
         }
-        Pipeline::Slots { pipeline, slots, why } => {
+        Pipeline::Slots {
+            pipeline,
+            slots,
+            why,
+        } => {
             let body = UpdatePipeline {
                 comment: why.comment,
                 slots: Some(slots),
@@ -75,7 +89,12 @@ pub(super) fn run(context: &Context, verb: Pipeline) -> Result<Exit, Error> {
         }
         Pipeline::Tips { pipeline, paging } => {
             let address = client.at(&["pipelines", &pipeline, "tips"]);
-            list::print::<Tip>(context, &address, &paging, "the branch has not been looked at yet")
+            list::print::<Tip>(
+                context,
+                &address,
+                &paging,
+                "the branch has not been looked at yet",
+            )
         }
         Pipeline::Show { pipeline } => show(context, &client, &pipeline),
         Pipeline::Bind(args) => bind(context, &client, args),

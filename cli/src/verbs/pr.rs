@@ -60,7 +60,9 @@ pub(super) fn run(context: &Context, verb: Pr) -> Result<Exit, Error> {
             if context.out.is_json() {
                 context.out.document(&pull)?;
             } else {
-                context.out.line(&format!("{}#{}", pull.repository, pull.number))?;
+                context
+                    .out
+                    .line(&format!("{}#{}", pull.repository, pull.number))?;
             }
             Ok(Exit::Ok)
         }
@@ -71,7 +73,10 @@ pub(super) fn run(context: &Context, verb: Pr) -> Result<Exit, Error> {
                 state: Some("closed".to_owned()),
                 ..UpdatePull::default()
             };
-            tell(context, &client.send(&Method::PATCH, &at(&client, &pull, &[]), &body)?)
+            tell(
+                context,
+                &client.send(&Method::PATCH, &at(&client, &pull, &[]), &body)?,
+            )
         }
         Pr::Review {
             pull,
@@ -164,9 +169,19 @@ fn show(context: &Context, pull: Pull) -> Result<(), Error> {
         None => pull.branch.clone(),
     };
     let mut facts = vec![
-        ("pull request", format!("{}#{}", pull.repository, pull.number)),
+        (
+            "pull request",
+            format!("{}#{}", pull.repository, pull.number),
+        ),
         ("title", pull.title),
-        ("state", if pull.draft { format!("{}, draft", pull.state) } else { pull.state }),
+        (
+            "state",
+            if pull.draft {
+                format!("{}, draft", pull.state)
+            } else {
+                pull.state
+            },
+        ),
         ("author", pull.author),
         ("from", from),
         ("target", pull.target),
@@ -179,7 +194,10 @@ fn show(context: &Context, pull: Pull) -> Result<(), Error> {
         facts.extend(stands(standing));
     }
     for status in pull.statuses.unwrap_or_default() {
-        facts.push(("status", format!("{}: {}: {}", status.context, status.state, status.text)));
+        facts.push((
+            "status",
+            format!("{}: {}: {}", status.context, status.state, status.text),
+        ));
     }
     facts.push(("generation", pull.generation.to_string()));
     context.out.table(&Table::facts(facts))
@@ -195,7 +213,10 @@ fn stands(standing: Standing) -> Vec<(&'static str, String)> {
         ("approval", because(standing.review, &standing.approval)),
         ("review by", standing.wanted.join(", ")),
         ("gate", because(standing.gate, &need)),
-        ("held", standing.held.map(|held| held.text).unwrap_or_default()),
+        (
+            "held",
+            standing.held.map(|held| held.text).unwrap_or_default(),
+        ),
         (
             "verdict",
             match (standing.verdict, standing.verdict_base) {

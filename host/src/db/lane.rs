@@ -57,7 +57,9 @@ impl Row {
         Lane {
             id: self.id,
             pipeline: self.pipeline,
-            members: members.map(|(number, head)| Member { number, head }).collect(),
+            members: members
+                .map(|(number, head)| Member { number, head })
+                .collect(),
             purpose: self.purpose,
             state: self.state,
             since: self.since,
@@ -124,7 +126,8 @@ impl Db {
         if let Some(after) = after {
             sql.push(" and l.id < ").push_bind(after);
         }
-        sql.push(" order by l.id desc limit ").push_bind(i64::from(limit) + 1);
+        sql.push(" order by l.id desc limit ")
+            .push_bind(i64::from(limit) + 1);
         let mut rows: Vec<Row> = sql.build_query_as().fetch_all(&self.read).await?;
         let next = cut(&mut rows, limit, |row| cursor::encode(&row.id));
         Ok(Page {
@@ -287,10 +290,18 @@ impl Db {
     ) -> Result<Written> {
         let (id, _) = self.merging(pipeline).await?;
         if slots.is_some_and(|slots| !(1..=64).contains(&slots)) {
-            return Err(invalid("slots_invalid", "/slots", "1 to 64 lanes may run at once"));
+            return Err(invalid(
+                "slots_invalid",
+                "/slots",
+                "1 to 64 lanes may run at once",
+            ));
         }
         if frozen.is_some_and(|frozen| frozen.len() > 1_024) {
-            return Err(invalid("reason_too_long", "/frozen", "a reason has at most 1,024 bytes"));
+            return Err(invalid(
+                "reason_too_long",
+                "/frozen",
+                "a reason has at most 1,024 bytes",
+            ));
         }
         let frozen = frozen.map(str::trim);
         let updated = sqlx::query!(

@@ -212,7 +212,10 @@ impl Db {
                     draft: row.draft,
                     head_gone: row.head_gone,
                     retests: row.retests,
-                    approval: row.approval.as_deref().map_or(Approval::Pending, approval_of),
+                    approval: row
+                        .approval
+                        .as_deref()
+                        .map_or(Approval::Pending, approval_of),
                     approved_at: row.approved_at,
                     need: row.need.as_deref().and_then(need_of),
                     tags: row.tags.map(|tags| tags.0).unwrap_or_default(),

@@ -115,7 +115,9 @@ impl Row {
                 wanted: self.wanted.unwrap_or_default(),
                 need: self.need,
                 gate: said(self.gate_code, self.gate_text, self.gate_decision),
-                held: self.held_code.map(|code| said(Some(code), self.held_text, None)),
+                held: self
+                    .held_code
+                    .map(|code| said(Some(code), self.held_text, None)),
                 verdict: self.verdict,
                 verdict_base: self.verdict_base,
             }),
@@ -139,9 +141,13 @@ impl Db {
 
     /// Adds a repository to the record; one that is there already stays.
     pub async fn create_repository(&self, batch: &mut Batch, name: &str) -> Result<Written> {
-        let good = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'.' | b'_' | b'-');
+        let good =
+            |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'.' | b'_' | b'-');
         let first = name.bytes().next();
-        if name.len() > 63 || !name.bytes().all(good) || !first.is_some_and(|c| c.is_ascii_alphanumeric()) {
+        if name.len() > 63
+            || !name.bytes().all(good)
+            || !first.is_some_and(|c| c.is_ascii_alphanumeric())
+        {
             return Err(invalid(
                 "name_invalid",
                 "/name",
@@ -172,8 +178,13 @@ impl Db {
         .fetch_one(batch.conn())
         .await?;
         if taken {
-            let text = format!("there is a pipeline `{}` already", super::names::shown(&new.name));
-            return Err(Refusal::new(Kind::Conflict, "pipeline_exists", text).field("/name").into());
+            let text = format!(
+                "there is a pipeline `{}` already",
+                super::names::shown(&new.name)
+            );
+            return Err(Refusal::new(Kind::Conflict, "pipeline_exists", text)
+                .field("/name")
+                .into());
         }
         let id = sqlx::query_scalar!(
             "insert into pipeline (name, kind) values ($1, 'merge') returning id",
@@ -248,7 +259,8 @@ impl Db {
             sql.push(" and q.author = ").push_bind(author);
         }
         if let Some(approval) = &filter.approval {
-            sql.push(" and coalesce(s.approval, 'pending') = ").push_bind(approval);
+            sql.push(" and coalesce(s.approval, 'pending') = ")
+                .push_bind(approval);
         }
         if filter.passing {
             sql.push(
@@ -263,7 +275,8 @@ impl Db {
         if let Some(after) = after {
             sql.push(" and q.number < ").push_bind(after);
         }
-        sql.push(" order by q.number desc limit ").push_bind(i64::from(limit) + 1);
+        sql.push(" order by q.number desc limit ")
+            .push_bind(i64::from(limit) + 1);
         let mut rows: Vec<Row> = sql.build_query_as().fetch_all(&self.read).await?;
         let next = cut(&mut rows, limit, |row| cursor::encode(&row.number));
         let whole = filter.number.is_some();
@@ -280,7 +293,11 @@ impl Db {
             ..Filter::default()
         };
         let page = self.pulls(repository, &filter, None, 1).await?;
-        let mut pull = page.items.into_iter().next().ok_or_else(|| unknown(repository, number))?;
+        let mut pull = page
+            .items
+            .into_iter()
+            .next()
+            .ok_or_else(|| unknown(repository, number))?;
         let statuses = sqlx::query_as!(
             Status,
             "select s.context, s.state, s.text, s.link, s.at from status s
@@ -334,10 +351,18 @@ impl Db {
         check_labels(&new.labels)?;
         let title = new.title.trim();
         if title.is_empty() || title.len() > 1_024 || title.chars().any(char::is_control) {
-            return Err(invalid("title_invalid", "/title", "a title is one line of 1 to 1,024 bytes"));
+            return Err(invalid(
+                "title_invalid",
+                "/title",
+                "a title is one line of 1 to 1,024 bytes",
+            ));
         }
         if new.body.len() > 65_536 || new.body.contains('\0') {
-            return Err(invalid("body_invalid", "/body", "a description has at most 65,536 bytes, and no NUL"));
+            return Err(invalid(
+                "body_invalid",
+                "/body",
+                "a description has at most 65,536 bytes, and no NUL",
+            ));
         }
         let number = sqlx::query_scalar!(
             r#"update repository set next_number = next_number + 1 where id = $1 returning next_number - 1 as "n!""#,
@@ -440,14 +465,19 @@ pub(super) fn check_labels(labels: &[String]) -> Result<()> {
         return Err(invalid(
             "label_invalid",
             "/labels",
-            format!("at most {MAX_LABELS} labels, each of 1 to 128 bytes without control characters"),
+            format!(
+                "at most {MAX_LABELS} labels, each of 1 to 128 bytes without control characters"
+            ),
         ));
     }
     Ok(())
 }
 
 pub(super) fn unknown(repository: &str, number: i32) -> Error {
-    let text = format!("there is no pull request {}#{number}", super::names::shown(repository));
+    let text = format!(
+        "there is no pull request {}#{number}",
+        super::names::shown(repository)
+    );
     Refusal::new(Kind::NotFound, "pull_unknown", text)
         .hint("`pointsman pr list` shows those there are.")
         .into()

@@ -77,7 +77,11 @@ impl Asking<'_> {
                 match sound(answer.basis()) {
                     Ok(()) => Ok(Asked::Answered(place, answer)),
                     Err((code, text)) => Ok(refused(
-                        &Refused { code, text, decision: Some(place) },
+                        &Refused {
+                            code,
+                            text,
+                            decision: Some(place),
+                        },
                         end,
                     )),
                 }
@@ -118,9 +122,12 @@ fn sound(basis: &Basis) -> Result<(), (&'static str, String)> {
         return Err(("too-many-tags", text));
     }
     for (name, value) in &basis.tags {
-        let good = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'.' | b'-' | b'_');
+        let good =
+            |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'.' | b'-' | b'_');
         if name.is_empty() || name.len() > MAX_TAG_NAME || !name.bytes().all(good) {
-            let text = format!("a tag's name has lower-case letters, digits, dots and dashes, at most {MAX_TAG_NAME}");
+            let text = format!(
+                "a tag's name has lower-case letters, digits, dots and dashes, at most {MAX_TAG_NAME}"
+            );
             return Err(("bad-tag", text));
         }
         if value.len() > MAX_TAG_VALUE {

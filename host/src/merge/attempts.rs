@@ -13,6 +13,7 @@ use pointsman_jobs::{AttemptId, Exit, Local, Outcome, Report, Spec, State, TestO
 use serde_json::json;
 
 use super::Engine;
+use super::failpoint::failpoint;
 use crate::db::listen::POLL;
 use crate::db::merge::{Ended, Running};
 
@@ -61,7 +62,10 @@ impl Backend {
         let git_config = jobs.join("gitconfig");
         // The forge's repositories are another user's than the job's, which git asks about.
         std::fs::write(&git_config, "[safe]\n\tdirectory = *\n")?;
-        std::fs::set_permissions(&git_config, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+        std::fs::set_permissions(
+            &git_config,
+            std::os::unix::fs::PermissionsExt::from_mode(0o644),
+        )?;
         Ok(Self {
             local: Arc::new(local),
             store: Arc::new(Store::open(artifacts)?),
@@ -85,14 +89,19 @@ impl Backend {
         let given = &attempt.spec;
         let list = |key: &str| -> Vec<String> {
             let list = given[key].as_array().map(Vec::as_slice).unwrap_or_default();
-            list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+            list.iter()
+                .filter_map(|v| v.as_str().map(str::to_owned))
+                .collect()
         };
         let attr = |key: &str| {
             let over = attempt.attrs[key].as_str();
             over.or_else(|| given["attrs"][key].as_str())
         };
         let lease = Utc::now() + LEASE;
-        let mut spec = Spec::new(list("argv"), u64::try_from(lease.timestamp_millis()).unwrap_or(0));
+        let mut spec = Spec::new(
+            list("argv"),
+            u64::try_from(lease.timestamp_millis()).unwrap_or(0),
+        );
         let mut env: BTreeMap<String, String> = given["env"]
             .as_object()
             .into_iter()
@@ -115,15 +124,20 @@ impl Backend {
         spec.junit = match attr("x-junit") {
             Some(globs) => globs.lines().map(str::to_owned).collect(),
             // What is kept and may be a report is read as one.
-            None => spec.artifacts.iter().filter(|a| a.ends_with(".xml")).cloned().collect(),
+            None => spec
+                .artifacts
+                .iter()
+                .filter(|a| a.ends_with(".xml"))
+                .cloned()
+                .collect(),
         };
         if let Some(timeout) = given["timeout_ms"].as_u64().filter(|t| *t > 0) {
             spec.timeout_ms = timeout.min(MAX_TIMEOUT.as_millis() as u64);
         }
         if let Some(memory) = attr("memory") {
-            let bytes = memory.parse().map_err(|_| {
-                format!("`memory` is `{memory}`, and should be a number of bytes")
-            })?;
+            let bytes = memory
+                .parse()
+                .map_err(|_| format!("`memory` is `{memory}`, and should be a number of bytes"))?;
             spec.memory_bytes = Some(bytes);
         }
         // A fork's head that nobody authorised gets none: its command is in its own tree.
@@ -131,7 +145,9 @@ impl Backend {
             for name in list("secrets") {
                 let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
                 if name.is_empty() || !plain {
-                    return Err(format!("`{name}` is no name of a secret: letters, digits and _"));
+                    return Err(format!(
+                        "`{name}` is no name of a secret: letters, digits and _"
+                    ));
                 }
                 let file = self.secrets.join(&attempt.pipeline_name).join(&name);
                 spec.secrets.insert(name, file);
@@ -161,7 +177,8 @@ impl Backend {
         from: u64,
         max: usize,
     ) -> anyhow::Result<Option<Vec<u8>>> {
-        self.stored(key, &format!("{FILES}/{path}"), from, max).await
+        self.stored(key, &format!("{FILES}/{path}"), from, max)
+            .await
     }
 
     async fn stored(
@@ -197,7 +214,11 @@ impl Backend {
         for artifact in &report.artifacts {
             let kept = async {
                 let file = self.local.open_artifact(&id, &artifact.path).await?;
-                anyhow::Ok(self.store.put(key, &format!("{FILES}/{}", artifact.path), file).await?)
+                anyhow::Ok(
+                    self.store
+                        .put(key, &format!("{FILES}/{}", artifact.path), file)
+                        .await?,
+                )
             };
             match kept.await {
                 Ok(stored) => artifacts.push(json!({
@@ -207,7 +228,12 @@ impl Backend {
             }
         }
         let log = self.local.open_log(&id).await?;
-        let log_bytes = self.store.put(key, LOG, log).await.context("its log cannot be kept")?.bytes;
+        let log_bytes = self
+            .store
+            .put(key, LOG, log)
+            .await
+            .context("its log cannot be kept")?
+            .bytes;
         report.artifacts.clear();
         Ok(Some(shape(&exit, &report, artifacts, log_bytes)))
     }
@@ -218,21 +244,22 @@ const LOG: &str = "log";
 /// What a job's files are below.
 const FILES: &str = "files";
 
-fn shape(
-    exit: &Exit,
-    report: &Report,
-    artifacts: Vec<serde_json::Value>,
-    log_bytes: u64,
-) -> Ended {
+fn shape(exit: &Exit, report: &Report, artifacts: Vec<serde_json::Value>, log_bytes: u64) -> Ended {
     let at = |ms: u64| DateTime::from_timestamp_millis(ms.cast_signed());
     let (ended, mut detail) = match &exit.outcome {
         Outcome::Exited { .. } => ("exited", None),
         Outcome::Signalled { signal } => ("exited", Some(format!("signal {signal} ended it"))),
         Outcome::TimedOut => ("timed-out", Some("the wall clock ran out".to_owned())),
         Outcome::Cancelled { why } => ("cancelled", Some(why.clone())),
-        Outcome::LeaseLapsed => ("lost", Some("its host did not vouch for it any more".to_owned())),
+        Outcome::LeaseLapsed => (
+            "lost",
+            Some("its host did not vouch for it any more".to_owned()),
+        ),
         Outcome::OutputLimit => ("exited", Some("it wrote more than it may".to_owned())),
-        Outcome::Interrupted { signal } => ("lost", Some(format!("the machine went down (signal {signal})"))),
+        Outcome::Interrupted { signal } => (
+            "lost",
+            Some(format!("the machine went down (signal {signal})")),
+        ),
         Outcome::CouldNotStart { why } => ("setup-failed", Some(why.clone())),
         other => ("lost", Some(other.word().to_owned())),
     };
@@ -240,7 +267,12 @@ fn shape(
         Some(path) => format!("{path}: {}", p.text),
         None => p.text.clone(),
     });
-    let notes: Vec<String> = detail.take().into_iter().chain(exit.problem.clone()).chain(problems).collect();
+    let notes: Vec<String> = detail
+        .take()
+        .into_iter()
+        .chain(exit.problem.clone())
+        .chain(problems)
+        .collect();
     let not_passed: Vec<serde_json::Value> = report
         .tests
         .kept
@@ -334,7 +366,9 @@ impl Engine {
         for (id, key) in self.db.attempts_of(&self.host).await? {
             let followed = async {
                 if let Some(ended) = self.backend.ended(&key).await? {
+                    failpoint("collected");
                     self.db.attempt_ended(id, &ended).await?;
+                    failpoint("ended");
                     self.backend.local.forget(&AttemptId::new(&*key)?).await?;
                 } else if vouch {
                     let key = AttemptId::new(&*key)?;
@@ -344,12 +378,18 @@ impl Engine {
                 anyhow::Ok(())
             };
             if let Err(error) = followed.await {
-                tracing::warn!(attempt = id, cause = format!("{error:#}"), "an attempt cannot be followed");
+                tracing::warn!(
+                    attempt = id,
+                    cause = format!("{error:#}"),
+                    "an attempt cannot be followed"
+                );
             }
         }
         for id in self.db.lapsed(LAPSE_GRACE).await? {
             let text = "its host has not vouched for it any more";
-            self.db.attempt_ended(id, &Ended::without_report("lost", text)).await?;
+            self.db
+                .attempt_ended(id, &Ended::without_report("lost", text))
+                .await?;
         }
         Ok(())
     }

@@ -4,9 +4,12 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use pointsman_forge::{Built as GitBuilt, Identity, Landed as GitLanded, Member, MergePlan, Method, Oid};
+use pointsman_forge::{
+    Built as GitBuilt, Identity, Landed as GitLanded, Member, MergePlan, Method, Oid,
+};
 
 use super::Engine;
+use super::failpoint::failpoint;
 use crate::db::merge::{Built, Effect, EffectKind, Ended, Landed};
 
 /// How long one effect may take until another worker begins it anew.
@@ -50,22 +53,37 @@ impl Engine {
     async fn build(&self, effect: &Effect, lane: i64) -> anyhow::Result<()> {
         let plan = self.db.lane_plan(lane).await?;
         if plan.state != "building" {
-            return Ok(self.db.effect_done(effect, "the lane is not wanted any more").await?);
+            return Ok(self
+                .db
+                .effect_done(effect, "the lane is not wanted any more")
+                .await?);
         }
-        let base: Oid = plan.base.as_deref().context("a lane without a base")?.parse()?;
+        let base: Oid = plan
+            .base
+            .as_deref()
+            .context("a lane without a base")?
+            .parse()?;
         let repository = self.forge.open(&plan.repository).await?;
         let unmerged = plan.attrs.get("base").is_some_and(|base| base == "head");
         let built = match plan.members.as_slice() {
             [] => GitBuilt::Lane {
                 commit: base,
-                tree: repository.commit(&base).await?.context("the base is gone")?.tree,
+                tree: repository
+                    .commit(&base)
+                    .await?
+                    .context("the base is gone")?
+                    .tree,
                 commits: vec![],
             },
             // Tested as it is: a preview, which never lands.
             [(_, head, _, _)] if unmerged => {
                 let commit: Oid = head.parse()?;
                 match repository.commit(&commit).await? {
-                    Some(found) => GitBuilt::Lane { commit, tree: found.tree, commits: vec![] },
+                    Some(found) => GitBuilt::Lane {
+                        commit,
+                        tree: found.tree,
+                        commits: vec![],
+                    },
                     None => GitBuilt::Gone { oid: commit },
                 }
             }
@@ -74,9 +92,14 @@ impl Engine {
                     Some("squash") => Method::Squash,
                     _ => Method::Merge,
                 };
-                let own = plan.attrs.get("merge.message").filter(|_| members.len() == 1);
+                let own = plan
+                    .attrs
+                    .get("merge.message")
+                    .filter(|_| members.len() == 1);
                 let member = |(number, head, title, author): &(i32, String, String, String)| {
-                    let message = format!("Merge #{number}: {title}\n\nProposed by {author}, tested as lane {lane}.\n");
+                    let message = format!(
+                        "Merge #{number}: {title}\n\nProposed by {author}, tested as lane {lane}.\n"
+                    );
                     anyhow::Ok(Member {
                         head: head.parse()?,
                         message: own.cloned().unwrap_or(message),
@@ -110,23 +133,39 @@ impl Engine {
             },
             GitBuilt::AlreadyMerged { member } => Built::Impossible {
                 code: "lane.merged",
-                text: format!("{} has the head of #{} already", plan.target, number(member)),
+                text: format!(
+                    "{} has the head of #{} already",
+                    plan.target,
+                    number(member)
+                ),
             },
             GitBuilt::Gone { oid } => Built::Impossible {
                 code: "lane.gone",
                 text: format!("the commit {oid} is not there any more"),
             },
         };
+        failpoint("built");
         Ok(self.db.lane_built(effect, lane, &built).await?)
     }
 
     async fn land(&self, effect: &Effect, lane: i64) -> anyhow::Result<()> {
         let plan = self.db.lane_plan(lane).await?;
         if plan.state != "landing" {
-            return Ok(self.db.effect_done(effect, "the lane does not land").await?);
+            return Ok(self
+                .db
+                .effect_done(effect, "the lane does not land")
+                .await?);
         }
-        let from: Oid = plan.base.as_deref().context("a lane without a base")?.parse()?;
-        let to: Oid = plan.commit.as_deref().context("a lane without a commit")?.parse()?;
+        let from: Oid = plan
+            .base
+            .as_deref()
+            .context("a lane without a base")?
+            .parse()?;
+        let to: Oid = plan
+            .commit
+            .as_deref()
+            .context("a lane without a commit")?
+            .parse()?;
         let repository = self.forge.open(&plan.repository).await?;
         let landed = match repository.land(&plan.target.parse()?, &from, &to).await? {
             // Said so too if we did it before, and died before we could write it down.
@@ -135,6 +174,7 @@ impl Engine {
                 tip: tip.map(|tip| tip.to_string()),
             },
         };
+        failpoint("landed");
         Ok(self.db.lane_landed(effect, lane, &landed).await?)
     }
 
@@ -145,25 +185,41 @@ impl Engine {
         if attempt.state == "ended" {
             return Ok(self.db.effect_done(effect, "it has ended").await?);
         }
-        if attempt.host.as_deref().is_some_and(|host| host != &*self.host) {
+        if attempt
+            .host
+            .as_deref()
+            .is_some_and(|host| host != &*self.host)
+        {
             // That host runs it, or its lease lapses.
             return Ok(self.db.effect_done(effect, "another host has it").await?);
         }
         if attempt.host.is_none() && (attempt.over || attempt.cancel.is_some()) {
-            let why = attempt.cancel.clone().unwrap_or_else(|| "its lane is over".to_owned());
-            self.db.attempt_ended(id, &Ended::without_report("cancelled", why)).await?;
-            return Ok(self.db.effect_done(effect, "cancelled before it began").await?);
+            let why = attempt
+                .cancel
+                .clone()
+                .unwrap_or_else(|| "its lane is over".to_owned());
+            self.db
+                .attempt_ended(id, &Ended::without_report("cancelled", why))
+                .await?;
+            return Ok(self
+                .db
+                .effect_done(effect, "cancelled before it began")
+                .await?);
         }
         self.db
             .attempt_claimed(effect, &attempt, &self.host, super::attempts::LEASE)
             .await?;
+        failpoint("claimed");
         match self.backend.start(&attempt, &self.forge.place("")).await {
             Ok(()) => {}
             Err(super::attempts::NotStarted::Never(why)) => {
-                self.db.attempt_ended(id, &Ended::without_report("setup-failed", why)).await?;
+                self.db
+                    .attempt_ended(id, &Ended::without_report("setup-failed", why))
+                    .await?;
             }
             Err(super::attempts::NotStarted::Now(error)) => return Err(error),
         }
+        failpoint("started");
         Ok(self.db.effect_done(effect, "started").await?)
     }
 
@@ -174,9 +230,12 @@ impl Engine {
         let why = attempt.cancel.clone().unwrap_or_default();
         if attempt.state != "ended" {
             if attempt.host.is_none() {
-                self.db.attempt_ended(id, &Ended::without_report("cancelled", why.clone())).await?;
+                self.db
+                    .attempt_ended(id, &Ended::without_report("cancelled", why.clone()))
+                    .await?;
             }
             self.backend.cancel(&attempt.key, &why).await?;
+            failpoint("cancelled");
         }
         Ok(self.db.effect_done(effect, "asked to end").await?)
     }

@@ -38,8 +38,18 @@ pub(super) fn pull_request(start: &MergeStart, pull: &PullFacts) -> types::PullR
         set("body", body);
     }
     set("head.branch", &pull.head_branch);
-    set("head.fork", if pull.head_repository.is_some() { "true" } else { "false" });
-    set("head.repository", pull.head_repository.as_deref().unwrap_or(&start.repository));
+    set(
+        "head.fork",
+        if pull.head_repository.is_some() {
+            "true"
+        } else {
+            "false"
+        },
+    );
+    set(
+        "head.repository",
+        pull.head_repository.as_deref().unwrap_or(&start.repository),
+    );
     if let Some(by) = &pull.authorised_by {
         set("head.authorised-by", by);
     }
@@ -100,7 +110,15 @@ fn changed(pull: &PullFacts) -> types::Packed {
     packed(pull.changed.lines().take(MAX_CHANGED))
 }
 
-fn past_run(run: &(String, String, String, chrono::DateTime<chrono::Utc>, String)) -> types::PastRun {
+fn past_run(
+    run: &(
+        String,
+        String,
+        String,
+        chrono::DateTime<chrono::Utc>,
+        String,
+    ),
+) -> types::PastRun {
     let (purpose, commit, base, at, state) = run;
     types::PastRun {
         purpose: purpose.clone(),
@@ -188,11 +206,7 @@ pub(super) fn lane(
 }
 
 /// The variables of a template.
-fn variables(
-    start: &MergeStart,
-    place: &str,
-    lane: Option<(&Lane, &[PullFacts])>,
-) -> types::Attrs {
+fn variables(start: &MergeStart, place: &str, lane: Option<(&Lane, &[PullFacts])>) -> types::Attrs {
     let mut attrs = BTreeMap::from([
         ("pipeline.name".to_owned(), start.name.clone()),
         ("repository.name".to_owned(), start.repository.clone()),
@@ -282,7 +296,11 @@ fn lane_state(lane: &Lane) -> Option<select::LaneState> {
     Some(select::LaneState {
         id: lane.id?.cast_unsigned(),
         lane: select::Lane {
-            members: lane.numbers.iter().map(|n| u64::from(n.unsigned_abs())).collect(),
+            members: lane
+                .numbers
+                .iter()
+                .map(|n| u64::from(n.unsigned_abs()))
+                .collect(),
             on: None,
             purpose: lane.purpose.clone(),
             landing: match lane.landing {
@@ -308,7 +326,11 @@ fn lane_state(lane: &Lane) -> Option<select::LaneState> {
         base: lane.base.clone().unwrap_or_default(),
         commit: lane.commit.clone().unwrap_or_default(),
         heads: packed(lane.heads.iter().map(String::as_str)),
-        blame: lane.blame.iter().map(|n| u64::from(n.unsigned_abs())).collect(),
+        blame: lane
+            .blame
+            .iter()
+            .map(|n| u64::from(n.unsigned_abs()))
+            .collect(),
         attrs: vec![],
     })
 }
@@ -326,8 +348,13 @@ pub(super) fn triage(work: types::Work, jobs: &[Job]) -> triage::Question {
 
 fn job_state(job: &Job) -> triage::JobState {
     let list = |key: &str| -> Vec<String> {
-        let list = job.spec[key].as_array().map(Vec::as_slice).unwrap_or_default();
-        list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+        let list = job.spec[key]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        list.iter()
+            .filter_map(|v| v.as_str().map(str::to_owned))
+            .collect()
     };
     let given = job.spec["attrs"].as_object();
     let mut attrs: BTreeMap<String, String> = given
@@ -340,7 +367,12 @@ fn job_state(job: &Job) -> triage::JobState {
     }
     triage::JobState {
         name: job.name.clone(),
-        weight: if job.required { "required" } else { "informative" }.to_owned(),
+        weight: if job.required {
+            "required"
+        } else {
+            "informative"
+        }
+        .to_owned(),
         skipped: job.skipped.as_ref().map(|s| s.0.clone()),
         capabilities: list("capabilities"),
         attempts: job.attempts.iter().map(attempt).collect(),
@@ -349,7 +381,11 @@ fn job_state(job: &Job) -> triage::JobState {
 }
 
 fn attempt(attempt: &crate::plan::merge::Attempt) -> triage::Attempt {
-    let tests = attempt.tests.as_array().map(Vec::as_slice).unwrap_or_default();
+    let tests = attempt
+        .tests
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     triage::Attempt {
         number: attempt.number.unsigned_abs(),
         ended: attempt.ended.clone(),

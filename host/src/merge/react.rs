@@ -16,7 +16,11 @@ impl Turn<'_> {
     /// Asks about what happened since the last turn. What was done about it is written with the turn.
     pub(super) async fn react(&self, end: &mut MergeEnd) -> Result<()> {
         let start = self.start();
-        let reactions = self.engine.db.reactions(start.pipeline, REACTIONS_PER_TURN).await?;
+        let reactions = self
+            .engine
+            .db
+            .reactions(start.pipeline, REACTIONS_PER_TURN)
+            .await?;
         for reaction in reactions {
             end.reacted.push(reaction.id);
             for question in self.questions(&reaction).await? {
@@ -46,7 +50,8 @@ impl Turn<'_> {
             match plan::acts(&answer, place) {
                 Ok(acts) => {
                     let pull = reaction.pull;
-                    end.acts.extend(acts.into_iter().filter_map(|act| Some((pull?, act))));
+                    end.acts
+                        .extend(acts.into_iter().filter_map(|act| Some((pull?, act))));
                 }
                 Err(refusal) => {
                     let _: Asked<()> = refused(&refusal, end);
@@ -62,13 +67,19 @@ impl Turn<'_> {
         let mut pull_request = None;
         if let Some(id) = reaction.pull {
             let found = self.engine.db.pull_facts(start, self.tip, &[id]).await?;
-            pull_request = found.first().map(|pull| question::pull_request(start, pull));
+            pull_request = found
+                .first()
+                .map(|pull| question::pull_request(start, pull));
         }
         let mut work = None;
         if let Some(id) = reaction.lane
             && let Some(lane) = self.engine.db.one_lane(id).await?
         {
-            let members = self.engine.db.pull_facts(start, self.tip, &lane.members).await?;
+            let members = self
+                .engine
+                .db
+                .pull_facts(start, self.tip, &lane.members)
+                .await?;
             work = Some(question::lane(start, &lane, &members, &self.place));
         }
         let mut attrs = reaction.attrs.0.clone();

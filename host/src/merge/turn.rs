@@ -8,9 +8,7 @@ use chrono::Utc;
 use super::Engine;
 use super::ask::{Asked, Asking, refused, said};
 use super::question;
-use crate::db::merge::{
-    MergeEnd, MergeStart, PullFacts, Standing, StandingChange, TurnLocks,
-};
+use crate::db::merge::{MergeEnd, MergeStart, PullFacts, Standing, StandingChange, TurnLocks};
 use crate::db::turn::Bound;
 use crate::error::Result;
 use crate::plan::merge::{
@@ -108,7 +106,12 @@ impl Turns {
             Ok(()) => end.causes = start.causes.iter().map(|c| c.id).collect(),
             Err(Stopped::Host(error)) => return Err(error),
             Err(Stopped::Held(hold)) => {
-                tracing::warn!(pipeline = start.name, code = hold.code, "the pipeline holds: {}", hold.text);
+                tracing::warn!(
+                    pipeline = start.name,
+                    code = hold.code,
+                    "the pipeline holds: {}",
+                    hold.text
+                );
                 let until = tokio::time::Instant::now() + HOLD_RETRY;
                 self.held.insert(pipeline, (start.bindings.clone(), until));
                 end.hold = Some((hold.code, hold.text, None));
@@ -181,7 +184,10 @@ impl Turn<'_> {
         plan::outdated(&rails, &candidates, &mut lanes);
         let mut jobs: HashMap<usize, (Vec<Job>, Vec<Job>)> = HashMap::new();
         for (place, lane) in lanes.iter_mut().enumerate() {
-            let caused = start.causes.iter().any(|c| c.lane.is_some() && c.lane == lane.id);
+            let caused = start
+                .causes
+                .iter()
+                .any(|c| c.lane.is_some() && c.lane == lane.id);
             match lane.state {
                 LaneState::Built => self.begin(place, lane, &mut jobs, end).await?,
                 LaneState::Running if caused || lane.held.is_some() => {
@@ -190,7 +196,8 @@ impl Turn<'_> {
                 _ => {}
             }
         }
-        self.select(&rails, &candidates, &mut lanes, &ended, end).await?;
+        self.select(&rails, &candidates, &mut lanes, &ended, end)
+            .await?;
         plan::promote(&rails, &mut lanes);
         plan::landable(&rails, &candidates, &mut lanes);
         self.stop_jobs(&lanes, &before, &mut jobs).await?;
@@ -227,7 +234,11 @@ impl Turn<'_> {
                 continue;
             }
             let standing = self.standing(&pull, end).await?;
-            if pull.standing.as_ref().is_none_or(|old| !same(old, &standing)) {
+            if pull
+                .standing
+                .as_ref()
+                .is_none_or(|old| !same(old, &standing))
+            {
                 end.standings.push(StandingChange {
                     standing: standing.clone(),
                     name: format!("{}#{}", start.repository, pull.number),
@@ -255,7 +266,11 @@ impl Turn<'_> {
                 }
                 Asked::Abstained => {}
                 Asked::Held(code, text, place) => {
-                    let why = Why { code: code.clone(), text: text.clone(), decision: place };
+                    let why = Why {
+                        code: code.clone(),
+                        text: text.clone(),
+                        decision: place,
+                    };
                     reviews.push(Said {
                         answer: Approval::Pending,
                         why,
@@ -280,7 +295,11 @@ impl Turn<'_> {
                 }
                 Asked::Abstained => {}
                 Asked::Held(code, text, place) => {
-                    let why = Why { code: code.clone(), text: text.clone(), decision: place };
+                    let why = Why {
+                        code: code.clone(),
+                        text: text.clone(),
+                        decision: place,
+                    };
                     gates.push(Said {
                         answer: Need::Hold,
                         why,
@@ -293,7 +312,10 @@ impl Turn<'_> {
         }
         let (need, gate) = plan::need(&gates);
         tags.extend(gates.iter().flat_map(|s| s.tags.clone()));
-        let since = pull.standing.as_ref().filter(|s| s.approval == Approval::Approved);
+        let since = pull
+            .standing
+            .as_ref()
+            .filter(|s| s.approval == Approval::Approved);
         Ok(Standing {
             id: pull.id,
             head: pull.head.clone(),
@@ -318,7 +340,11 @@ impl Turn<'_> {
         end: &mut MergeEnd,
     ) -> Result<()> {
         let start = self.start();
-        let mut members = self.engine.db.pull_facts(start, self.tip, &lane.members).await?;
+        let mut members = self
+            .engine
+            .db
+            .pull_facts(start, self.tip, &lane.members)
+            .await?;
         members.sort_by_key(|m| lane.members.iter().position(|id| *id == m.id));
         let work = question::lane(start, lane, &members, &self.place);
         let subject = format!("lane {}", lane.id.unwrap_or_default());
@@ -434,7 +460,11 @@ impl Turn<'_> {
     ) -> Result<()> {
         let start = self.start();
         if let std::collections::hash_map::Entry::Vacant(entry) = all.entry(place) {
-            let known = self.engine.db.lane_jobs(lane.id.unwrap_or_default()).await?;
+            let known = self
+                .engine
+                .db
+                .lane_jobs(lane.id.unwrap_or_default())
+                .await?;
             entry.insert((known.clone(), known));
         }
         let Some((jobs, _)) = all.get_mut(&place) else {
@@ -450,7 +480,11 @@ impl Turn<'_> {
         if nothing_ended {
             return Ok(());
         }
-        let mut members = self.engine.db.pull_facts(start, self.tip, &lane.members).await?;
+        let mut members = self
+            .engine
+            .db
+            .pull_facts(start, self.tip, &lane.members)
+            .await?;
         members.sort_by_key(|m| lane.members.iter().position(|id| *id == m.id));
         let work = question::lane(start, lane, &members, &self.place);
         let subject = format!("lane {}", lane.id.unwrap_or_default());
@@ -458,7 +492,11 @@ impl Turn<'_> {
         let mut verdict = None;
         let mut answered = false;
         for bound in self.asking.bindings("triage") {
-            match self.asking.one(bound, &subject, jobs.len(), &asked, end).await? {
+            match self
+                .asking
+                .one(bound, &subject, jobs.len(), &asked, end)
+                .await?
+            {
                 Asked::Answered(decision, answer) => {
                     self.asking.wake(None, &answer.basis, end);
                     let at = self.asking.at;
@@ -502,7 +540,10 @@ impl Turn<'_> {
                     .iter()
                     .any(|j| matches!(j.state, JobState::Waiting | JobState::Running));
                 if !goes_on {
-                    lane.hold("triage.waits", "every job has ended, and `triage` gives no verdict");
+                    lane.hold(
+                        "triage.waits",
+                        "every job has ended, and `triage` gives no verdict",
+                    );
                 }
             }
         }
@@ -524,7 +565,11 @@ impl Turn<'_> {
         let asked = question::select(start, self.tip, candidates, &living, &ended_now);
         let items = asked.candidates.len();
         for bound in self.asking.bindings("select") {
-            match self.asking.one(bound, &start.target, items, &asked, end).await? {
+            match self
+                .asking
+                .one(bound, &start.target, items, &asked, end)
+                .await?
+            {
                 Asked::Answered(place, answer) => {
                     self.asking.wake(None, &answer.basis, end);
                     if let Err(refusal) =
@@ -544,7 +589,8 @@ impl Turn<'_> {
         }
         let answer = plan::oldest_approved(candidates, &living);
         // The host's own answer: there is no decision behind it.
-        if let Err(refusal) = plan::lanes(rails, candidates, lanes, &ended_now, usize::MAX, &answer) {
+        if let Err(refusal) = plan::lanes(rails, candidates, lanes, &ended_now, usize::MAX, &answer)
+        {
             end.hold = Some((refusal.code.to_owned(), refusal.text, None));
         }
         Ok(())
@@ -563,7 +609,11 @@ impl Turn<'_> {
                 continue;
             }
             if let std::collections::hash_map::Entry::Vacant(entry) = jobs.entry(place) {
-                let known = self.engine.db.lane_jobs(lane.id.unwrap_or_default()).await?;
+                let known = self
+                    .engine
+                    .db
+                    .lane_jobs(lane.id.unwrap_or_default())
+                    .await?;
                 entry.insert((known.clone(), known));
             }
             if let Some((jobs, _)) = jobs.get_mut(&place) {

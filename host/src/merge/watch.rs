@@ -117,7 +117,12 @@ impl Engine {
         for target in &watched {
             if let Err(error) = self.look_at_target(target, &mut seen).await {
                 let (repository, branch) = (&target.repository, &target.target);
-                tracing::warn!(repository, branch, cause = format!("{error:#}"), "a branch cannot be looked at");
+                tracing::warn!(
+                    repository,
+                    branch,
+                    cause = format!("{error:#}"),
+                    "a branch cannot be looked at"
+                );
             }
         }
         for head in self.db.open_heads().await? {
@@ -125,7 +130,12 @@ impl Engine {
             let tip = watched.iter().find(of).and_then(|w| w.tip.clone());
             if let Err(error) = self.look_at_head(&head, tip.as_deref(), &mut seen).await {
                 let (repository, number) = (&head.repository, head.number);
-                tracing::warn!(repository, number, cause = format!("{error:#}"), "a head cannot be looked at");
+                tracing::warn!(
+                    repository,
+                    number,
+                    cause = format!("{error:#}"),
+                    "a head cannot be looked at"
+                );
             }
         }
         Ok(())
@@ -165,8 +175,14 @@ impl Engine {
         if target.landing || target.tip.as_deref() == Some(&commit) {
             return Ok(());
         }
-        let tree = repository.commit(tip).await?.context("the tip is no commit")?.tree;
-        self.db.tip_moved(target, &commit, &tree.to_string()).await?;
+        let tree = repository
+            .commit(tip)
+            .await?
+            .context("the tip is no commit")?
+            .tree;
+        self.db
+            .tip_moved(target, &commit, &tree.to_string())
+            .await?;
         Ok(())
     }
 
@@ -202,15 +218,23 @@ impl Engine {
         let new = NewHead {
             commit: oid.to_string(),
             // Without a common ancestor the whole content is the change.
-            merge_base: facts.merge_base.map_or_else(|| oid.to_string(), |base| base.to_string()),
+            merge_base: facts
+                .merge_base
+                .map_or_else(|| oid.to_string(), |base| base.to_string()),
             patch_id: facts.patch_id.unwrap_or_default(),
-            changed: facts.changed.paths.iter().map(|path| format!("{path}\n")).collect(),
+            changed: facts
+                .changed
+                .paths
+                .iter()
+                .map(|path| format!("{path}\n"))
+                .collect(),
             changed_total: i32::try_from(facts.changed.total).unwrap_or(i32::MAX),
             conflict: match facts.mergeable {
                 Mergeable::Conflict { paths } => Some((tip.to_owned(), paths.join("\n"))),
-                Mergeable::Unrelated => {
-                    Some((tip.to_owned(), "(the histories have nothing in common)".to_owned()))
-                }
+                Mergeable::Unrelated => Some((
+                    tip.to_owned(),
+                    "(the histories have nothing in common)".to_owned(),
+                )),
                 Mergeable::Clean | Mergeable::AlreadyMerged => None,
             },
         };
@@ -218,7 +242,11 @@ impl Engine {
         Ok(())
     }
 
-    async fn open_target(&self, head: &Head, seen: &mut Seen) -> anyhow::Result<Option<Repository>> {
+    async fn open_target(
+        &self,
+        head: &Head,
+        seen: &mut Seen,
+    ) -> anyhow::Result<Option<Repository>> {
         let found = self.branches(&head.repository, seen).await?;
         Ok(found.map(|(repository, _)| repository.clone()))
     }

@@ -35,7 +35,10 @@ pub(super) async fn create_pipeline(
     let mut batch = app
         .db
         .begin(&actor, body.comment.as_deref(), || {
-            format!("Create pipeline {} of {}/{}", body.name, body.repository, body.target)
+            format!(
+                "Create pipeline {} of {}/{}",
+                body.name, body.repository, body.target
+            )
         })
         .await?;
     let written = app.db.create_pipeline(&mut batch, &body).await?;
@@ -260,8 +263,13 @@ pub(super) async fn attempt_log(
 ) -> Result<Response> {
     known(&app, &key).await?;
     let log = app.engine.log(&key, part.from, MAX_PART).await?;
-    let bytes = log.ok_or_else(|| not_here("the log is not on this host: ask the one that runs the job"))?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from(bytes)).into_response())
+    let bytes =
+        log.ok_or_else(|| not_here("the log is not on this host: ask the one that runs the job"))?;
+    Ok((
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+        Body::from(bytes),
+    )
+        .into_response())
 }
 
 /// A part of a file that an attempt left, at most 1 MiB.
@@ -273,7 +281,10 @@ pub(super) async fn attempt_file(
     Query(part): Query<Part>,
 ) -> Result<Response> {
     known(&app, &key).await?;
-    let file = app.engine.artifact(&key, &path, part.from, MAX_PART).await?;
+    let file = app
+        .engine
+        .artifact(&key, &path, part.from, MAX_PART)
+        .await?;
     let bytes = file.ok_or_else(|| not_here("the attempt left no such file"))?;
     // Whatever a job wrote is data: no browser may take it for a page of ours.
     let headers = [

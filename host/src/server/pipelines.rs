@@ -50,7 +50,10 @@ pub(super) async fn update_pipeline(
             "the request changes nothing: give `paused`, `frozen` or `slots`",
         ));
     }
-    let reasons = (body.paused.as_deref().map(str::trim), body.frozen.as_deref().map(str::trim));
+    let reasons = (
+        body.paused.as_deref().map(str::trim),
+        body.frozen.as_deref().map(str::trim),
+    );
     let mut batch = app
         .db
         .begin(&actor, body.comment.as_deref(), || match reasons {
@@ -68,7 +71,13 @@ pub(super) async fn update_pipeline(
     if body.frozen.is_some() || body.slots.is_some() {
         written = app
             .db
-            .update_merging(&mut batch, &name, body.frozen.as_deref(), body.slots, &actor.user)
+            .update_merging(
+                &mut batch,
+                &name,
+                body.frozen.as_deref(),
+                body.slots,
+                &actor.user,
+            )
             .await?;
     }
     Ok(Json(batch.commit(written).await?))

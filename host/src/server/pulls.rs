@@ -42,7 +42,11 @@ fn speaker(reader: &Reader, named: Option<Person>) -> Result<Speaker> {
     }
     let name = person.name.trim();
     if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
-        return Err(invalid("name_invalid", "/by/name", "a name has 1 to 128 bytes on one line"));
+        return Err(invalid(
+            "name_invalid",
+            "/by/name",
+            "a name has 1 to 128 bytes on one line",
+        ));
     }
     if !PERMISSIONS.contains(&person.permission.as_str()) {
         let text = format!("a permission is one of {}", PERMISSIONS.join(", "));
@@ -76,11 +80,15 @@ pub(super) async fn create_repository(
 ) -> Result<Json<Written>> {
     let mut batch = app
         .db
-        .begin(&actor, body.comment.as_deref(), || format!("Create repository {}", body.name))
+        .begin(&actor, body.comment.as_deref(), || {
+            format!("Create repository {}", body.name)
+        })
         .await?;
     let written = app.db.create_repository(&mut batch, &body.name).await?;
     // On disk first: a repository in the record is there.
-    app.engine.create_repository(&body.name, &body.branch).await?;
+    app.engine
+        .create_repository(&body.name, &body.branch)
+        .await?;
     Ok(Json(batch.commit(written).await?))
 }
 
@@ -123,7 +131,12 @@ pub(super) async fn list_pulls(
     };
     let page = app
         .db
-        .pulls(&repository, &filter, query.cursor.as_deref(), limit(query.limit)?)
+        .pulls(
+            &repository,
+            &filter,
+            query.cursor.as_deref(),
+            limit(query.limit)?,
+        )
         .await?;
     Ok(Json(page))
 }
@@ -139,16 +152,24 @@ pub(super) async fn create_pull(
 ) -> Result<Json<Pull>> {
     let author = speaker(&reader, body.author.take())?;
     let source = body.head_repository.as_deref().unwrap_or(&repository);
-    let head = app.engine.branch(source, &body.branch).await?.ok_or_else(|| {
-        let text = format!("the repository {source} has no branch `{}`", body.branch);
-        Refusal::new(Kind::Invalid, "branch_unknown", text)
-            .field("/branch")
-            .hint("Push it first.")
-    })?;
+    let head = app
+        .engine
+        .branch(source, &body.branch)
+        .await?
+        .ok_or_else(|| {
+            let text = format!("the repository {source} has no branch `{}`", body.branch);
+            Refusal::new(Kind::Invalid, "branch_unknown", text)
+                .field("/branch")
+                .hint("Push it first.")
+        })?;
     let mut batch = app
         .db
         .begin(&reader.actor, body.comment.as_deref(), || {
-            format!("Open a pull request of {}: {}", body.branch, body.title.trim())
+            format!(
+                "Open a pull request of {}: {}",
+                body.branch,
+                body.title.trim()
+            )
         })
         .await?;
     let number = app
@@ -179,9 +200,14 @@ pub(super) async fn update_pull(
 ) -> Result<Json<Written>> {
     let mut batch = app
         .db
-        .begin(&actor, body.comment.as_deref(), || format!("Change {repository}#{number}"))
+        .begin(&actor, body.comment.as_deref(), || {
+            format!("Change {repository}#{number}")
+        })
         .await?;
-    let written = app.db.update_pull(&mut batch, &repository, number, &body).await?;
+    let written = app
+        .db
+        .update_pull(&mut batch, &repository, number, &body)
+        .await?;
     Ok(Json(batch.commit(written).await?))
 }
 
@@ -203,7 +229,14 @@ pub(super) async fn create_review(
         .await?;
     let written = app
         .db
-        .add_review(&mut batch, &repository, number, &body.state, body.head.as_deref(), &by)
+        .add_review(
+            &mut batch,
+            &repository,
+            number,
+            &body.state,
+            body.head.as_deref(),
+            &by,
+        )
         .await?;
     Ok(Json(batch.commit(written).await?))
 }
@@ -228,7 +261,12 @@ pub(super) async fn list_comments(
 ) -> Result<Json<Page<Comment>>> {
     let page = app
         .db
-        .comments(&repository, number, query.cursor.as_deref(), limit(query.limit)?)
+        .comments(
+            &repository,
+            number,
+            query.cursor.as_deref(),
+            limit(query.limit)?,
+        )
         .await?;
     Ok(Json(page))
 }
@@ -245,7 +283,9 @@ pub(super) async fn create_comment(
     let by = speaker(&reader, body.by)?;
     let mut batch = app
         .db
-        .begin(&reader.actor, None, || format!("{} comments on {repository}#{number}", by.name))
+        .begin(&reader.actor, None, || {
+            format!("{} comments on {repository}#{number}", by.name)
+        })
         .await?;
     let written = app
         .db
@@ -263,7 +303,14 @@ pub(super) async fn put_label(
     Path((repository, number, label)): Path<(String, i32, String)>,
     Query(why): Query<Why>,
 ) -> Result<Json<Written>> {
-    set_label(&reader, &app, (&repository, number, &label), SetLabel::On, why).await
+    set_label(
+        &reader,
+        &app,
+        (&repository, number, &label),
+        SetLabel::On,
+        why,
+    )
+    .await
 }
 
 /// Takes a label off a pull request.
@@ -275,7 +322,14 @@ pub(super) async fn delete_label(
     Path((repository, number, label)): Path<(String, i32, String)>,
     Query(why): Query<Why>,
 ) -> Result<Json<Written>> {
-    set_label(&reader, &app, (&repository, number, &label), SetLabel::Off, why).await
+    set_label(
+        &reader,
+        &app,
+        (&repository, number, &label),
+        SetLabel::Off,
+        why,
+    )
+    .await
 }
 
 async fn set_label(
@@ -289,7 +343,11 @@ async fn set_label(
     let mut batch = app
         .db
         .begin(&reader.actor, why.comment.as_deref(), || {
-            let what = if set == SetLabel::On { "Label" } else { "Unlabel" };
+            let what = if set == SetLabel::On {
+                "Label"
+            } else {
+                "Unlabel"
+            };
             format!("{what} {repository}#{number}: {label}")
         })
         .await?;
@@ -353,5 +411,7 @@ pub(super) async fn explain_pull(
     State(app): State<App>,
     Path((repository, number)): Path<(String, i32)>,
 ) -> Result<Json<Explanation>> {
-    Ok(Json(crate::explain::pull(&app.db, &repository, number).await?))
+    Ok(Json(
+        crate::explain::pull(&app.db, &repository, number).await?,
+    ))
 }

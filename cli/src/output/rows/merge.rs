@@ -39,13 +39,18 @@ impl Row for Pull {
 
 /// The members of a lane: `#12 #15`.
 pub(crate) fn members(lane: &Lane) -> String {
-    let numbers: Vec<String> = lane.members.iter().map(|m| format!("#{}", m.number)).collect();
+    let numbers: Vec<String> = lane
+        .members
+        .iter()
+        .map(|m| format!("#{}", m.number))
+        .collect();
     numbers.join(" ")
 }
 
 impl Row for Lane {
-    const HEADER: &'static [&'static str] =
-        &["LANE#", "STATE", "SINCE", "MEMBERS", "PURPOSE", "COMMIT", "WHY"];
+    const HEADER: &'static [&'static str] = &[
+        "LANE#", "STATE", "SINCE", "MEMBERS", "PURPOSE", "COMMIT", "WHY",
+    ];
     fn cells(&self) -> Vec<String> {
         let why = self.held.as_ref().map_or(&self.reason, |held| &held.text);
         vec![
@@ -54,7 +59,11 @@ impl Row for Lane {
             ago(self.since, Utc::now()),
             members(self),
             self.purpose.clone(),
-            self.commit.as_deref().map(short).unwrap_or_default().to_owned(),
+            self.commit
+                .as_deref()
+                .map(short)
+                .unwrap_or_default()
+                .to_owned(),
             why.clone(),
         ]
     }

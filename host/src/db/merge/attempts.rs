@@ -124,7 +124,10 @@ impl Db {
     ) -> Result<()> {
         let mut batch = self
             .begin_effect(effect, || {
-                format!("Start {} of lane {}, attempt {}", attempt.job, attempt.lane, attempt.number)
+                format!(
+                    "Start {} of lane {}, attempt {}",
+                    attempt.job, attempt.lane, attempt.number
+                )
             })
             .await?;
         let conn = batch.conn();
@@ -208,7 +211,9 @@ impl Db {
                     attempt.lane,
                     attempt.number,
                     ended.ended,
-                    ended.exit_code.map_or(String::new(), |code| format!(" {code}")),
+                    ended
+                        .exit_code
+                        .map_or(String::new(), |code| format!(" {code}")),
                 )
             })
             .await?;

@@ -138,7 +138,10 @@ impl Db {
     pub async fn head_moved(&self, head: &Head, new: &NewHead) -> Result<()> {
         let mut batch = self
             .begin(&git(), None, || {
-                format!("{}#{} is at {:.12}", head.repository, head.number, new.commit)
+                format!(
+                    "{}#{} is at {:.12}",
+                    head.repository, head.number, new.commit
+                )
             })
             .await?;
         let conn = batch.conn();

@@ -124,7 +124,12 @@ impl Db {
             let (title, author) = pull.map_or(("", ""), |p| (&p.title, &p.author));
             (*number, head.clone(), title.to_owned(), author.to_owned())
         };
-        let members = row.members.iter().zip(&row.numbers).zip(&row.heads).map(member);
+        let members = row
+            .members
+            .iter()
+            .zip(&row.numbers)
+            .zip(&row.heads)
+            .map(member);
         Ok(LanePlan {
             members: members.collect(),
             state: row.state,
@@ -178,7 +183,8 @@ impl Db {
 
     /// It could not be done: it is tried again later, with what went wrong on record.
     pub async fn effect_failed(&self, effect: &Effect, why: &str) -> Result<()> {
-        let pause = (FIRST_PAUSE_S * f64::from(effect.tries.min(16)).exp2() / 2.0).min(LONGEST_PAUSE_S);
+        let pause =
+            (FIRST_PAUSE_S * f64::from(effect.tries.min(16)).exp2() / 2.0).min(LONGEST_PAUSE_S);
         sqlx::query!(
             "update effect set leased_by = null, leased_until = null, outcome = left($2, 1000),
                not_before = now() + make_interval(secs => $3)
@@ -309,7 +315,9 @@ impl Db {
             }
             Landed::Stale { tip } => {
                 let text = match tip {
-                    Some(tip) => format!("the branch points at {tip:.12}, which somebody else put there"),
+                    Some(tip) => {
+                        format!("the branch points at {tip:.12}, which somebody else put there")
+                    }
                     None => "the branch is gone".to_owned(),
                 };
                 sqlx::query!(

@@ -10,9 +10,7 @@ use super::super::turn::{Made, Recorded};
 use super::super::{Actor, Db};
 use super::reactions::{act, reacted};
 use crate::error::Result;
-use crate::plan::merge::{
-    Act, Approval, Attempt, Attrs, Job, Lane, LaneState, Need, On, Why,
-};
+use crate::plan::merge::{Act, Approval, Attempt, Attrs, Job, Lane, LaneState, Need, On, Why};
 
 /// Where a pull request stands, for one head.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,12 +76,18 @@ impl MergeEnd {
     fn journalled(&self) -> bool {
         !self.standings.is_empty()
             || !self.acts.is_empty()
-            || self.lanes.iter().any(|(now, before)| before.as_ref() != Some(now))
+            || self
+                .lanes
+                .iter()
+                .any(|(now, before)| before.as_ref() != Some(now))
             || self.jobs.iter().any(|(_, now, before)| now != before)
     }
 
     fn comment(&self, target: &str) -> String {
-        if let ([(_, act), ..], true) = (self.acts.as_slice(), self.lanes.is_empty() && self.standings.is_empty()) {
+        if let ([(_, act), ..], true) = (
+            self.acts.as_slice(),
+            self.lanes.is_empty() && self.standings.is_empty(),
+        ) {
             return match act {
                 Act::Comment { .. } => "Say what happened".to_owned(),
                 Act::Status { context, state, .. } => format!("Status {context}: {state}"),
@@ -93,7 +97,12 @@ impl MergeEnd {
         let lanes = self.lanes.iter().filter_map(|(now, before)| {
             let was = before.as_ref().map(|b| b.state);
             (was != Some(now.state)).then(|| {
-                format!("{}: {}: {}", now.name(target), now.state.name(), now.why.text)
+                format!(
+                    "{}: {}: {}",
+                    now.name(target),
+                    now.state.name(),
+                    now.why.text
+                )
             })
         });
         let standings = self.standings.iter().map(|s| {
@@ -126,7 +135,10 @@ impl Db {
         };
         let (mut batch, mut plain) = match end.journalled() {
             true => (
-                Some(self.begin(&actor, None, || end.comment(&start.target)).await?),
+                Some(
+                    self.begin(&actor, None, || end.comment(&start.target))
+                        .await?,
+                ),
                 None,
             ),
             false => (None, Some(self.write.begin().await?)),
@@ -136,11 +148,9 @@ impl Db {
             (None, Some(plain)) => plain,
             (None, None) => return Ok(None),
         };
-        sqlx::query!(
-            "select set_config('pointsman.turn', pg_current_xact_id()::text, true)"
-        )
-        .fetch_one(&mut *conn)
-        .await?;
+        sqlx::query!("select set_config('pointsman.turn', pg_current_xact_id()::text, true)")
+            .fetch_one(&mut *conn)
+            .await?;
         let looked = sqlx::query!("delete from cause where id = any($1)", &end.causes)
             .execute(&mut *conn)
             .await?
@@ -430,7 +440,9 @@ async fn write_jobs(
     before: &[Job],
 ) -> Result<()> {
     for job in now {
-        let old = job.id.and_then(|id| before.iter().find(|b| b.id == Some(id)));
+        let old = job
+            .id
+            .and_then(|id| before.iter().find(|b| b.id == Some(id)));
         if old == Some(job) {
             continue;
         }
@@ -453,9 +465,9 @@ async fn write_jobs(
             None => insert_job(conn, lane, job).await?,
         };
         for attempt in &job.attempts {
-            let known = attempt.id.and_then(|id| {
-                old.and_then(|old| old.attempts.iter().find(|a| a.id == Some(id)))
-            });
+            let known = attempt
+                .id
+                .and_then(|id| old.and_then(|old| old.attempts.iter().find(|a| a.id == Some(id))));
             write_attempt(conn, pipeline, id, attempt, known).await?;
         }
     }
@@ -547,7 +559,9 @@ async fn write_hold(
     decisions: &[i64],
 ) -> Result<()> {
     let hold = end.hold.as_ref();
-    let decision = hold.and_then(|h| h.2).and_then(|place| decisions.get(place));
+    let decision = hold
+        .and_then(|h| h.2)
+        .and_then(|place| decisions.get(place));
     sqlx::query!(
         "insert into pipeline_progress as p (pipeline_id, epoch, tx, event_id, turns, held_hook, held_code, held_text,
            held_since, held_decision_id)

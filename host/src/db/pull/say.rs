@@ -20,7 +20,10 @@ impl Db {
         by: &Speaker,
     ) -> Result<Written> {
         let id = self.pull_id(batch, repository, number).await?;
-        if !matches!(state, "approved" | "changes-requested" | "commented" | "dismissed") {
+        if !matches!(
+            state,
+            "approved" | "changes-requested" | "commented" | "dismissed"
+        ) {
             return Err(invalid(
                 "review_invalid",
                 "/state",
@@ -29,7 +32,11 @@ impl Db {
         }
         let present = open_head(batch.conn(), id).await?;
         if head.is_some_and(|head| !is_commit(head)) {
-            return Err(invalid("head_invalid", "/head", "a head is 40 or 64 lower-case hex digits"));
+            return Err(invalid(
+                "head_invalid",
+                "/head",
+                "a head is 40 or 64 lower-case hex digits",
+            ));
         }
         sqlx::query!(
             "insert into review (pull_request_id, by, state, head, permission) values ($1, $2, $3, $4, $5)",
@@ -55,7 +62,11 @@ impl Db {
     ) -> Result<Written> {
         let id = self.pull_id(batch, repository, number).await?;
         if body.trim().is_empty() || body.len() > 65_536 || body.contains('\0') {
-            return Err(invalid("body_invalid", "/body", "a comment has 1 to 65,536 bytes, and no NUL"));
+            return Err(invalid(
+                "body_invalid",
+                "/body",
+                "a comment has 1 to 65,536 bytes, and no NUL",
+            ));
         }
         sqlx::query!(
             "insert into comment (pull_request_id, by, body, head, permission)
@@ -146,9 +157,12 @@ impl Db {
     ) -> Result<Written> {
         let id = self.pull_id(batch, repository, number).await?;
         same_head(&open_head(batch.conn(), id).await?, head)?;
-        sqlx::query!("update pull_request set retests = retests + 1 where id = $1", id)
-            .execute(batch.conn())
-            .await?;
+        sqlx::query!(
+            "update pull_request set retests = retests + 1 where id = $1",
+            id
+        )
+        .execute(batch.conn())
+        .await?;
         Ok(updated())
     }
 
@@ -187,7 +201,8 @@ async fn open_head(conn: &mut PgConnection, id: i64) -> Result<String> {
     match row.state.as_str() {
         "open" => Ok(row.head),
         state => {
-            let text = format!("the pull request is {state}, and there is nothing more to say about it");
+            let text =
+                format!("the pull request is {state}, and there is nothing more to say about it");
             Err(Refusal::new(Kind::Conflict, "pull_over", text).into())
         }
     }
@@ -208,7 +223,9 @@ fn same_head(present: &str, meant: Option<&str>) -> Result<()> {
 
 fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64)
-        && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 fn created() -> Written {

@@ -96,7 +96,11 @@ impl<'a> Recorded<'a> {
     }
 
     /// Writes all of it and returns the ids of the rows, in order.
-    pub(in crate::db) async fn write(self, conn: &mut PgConnection, pipeline: i32) -> Result<Vec<i64>> {
+    pub(in crate::db) async fn write(
+        self,
+        conn: &mut PgConnection,
+        pipeline: i32,
+    ) -> Result<Vec<i64>> {
         if self.rows.is_empty() {
             return Ok(vec![]);
         }

@@ -45,9 +45,10 @@ pub fn lanes(
     let mut wanted = Wanted::default();
     let mut planned: Vec<Lane> = vec![];
     for (place, lane) in answer.lanes.iter().enumerate() {
-        planned.push(read(rails, candidates, &planned, place, lane, decision).map_err(
-            |(code, text)| refuse(code, format!("lanes[{place}]: {text}")),
-        )?);
+        planned.push(
+            read(rails, candidates, &planned, place, lane, decision)
+                .map_err(|(code, text)| refuse(code, format!("lanes[{place}]: {text}")))?,
+        );
     }
     for waiting in &answer.waiting {
         for number in &waiting.numbers {
@@ -115,7 +116,9 @@ pub fn lanes(
                     "lane {id} tried this on the same tip already ({}); `pointsman pr retest` asks for another run",
                     tested.state.name()
                 );
-                wanted.waiting.push((*number, Why::host("lane.tried", text)));
+                wanted
+                    .waiting
+                    .push((*number, Why::host("lane.tried", text)));
             }
             places.push(None);
             continue;
@@ -211,7 +214,10 @@ fn read(
         attrs.insert(super::run::RETESTS.to_owned(), retests.to_string());
     }
     if members.is_empty() && lane.landing != select::Landing::Never {
-        return Err(("bad-landing", "the bare target has nothing to land".to_owned()));
+        return Err((
+            "bad-landing",
+            "the bare target has nothing to land".to_owned(),
+        ));
     }
     let lane = Lane {
         id: None,
@@ -241,7 +247,10 @@ fn read(
         .iter()
         .any(|other| other.on == lane.on && other.same_work(&lane));
     match twice {
-        true => Err(("named-twice", "the same lane is in the answer before".to_owned())),
+        true => Err((
+            "named-twice",
+            "the same lane is in the answer before".to_owned(),
+        )),
         false => Ok(lane),
     }
 }
@@ -249,7 +258,9 @@ fn read(
 fn find(candidates: &[Candidate], number: u64) -> Option<&Candidate> {
     let number = i32::try_from(number).ok()?;
     // They come in ascending order.
-    let place = candidates.binary_search_by_key(&number, |c| c.number).ok()?;
+    let place = candidates
+        .binary_search_by_key(&number, |c| c.number)
+        .ok()?;
     Some(&candidates[place]).filter(|c| !c.draft)
 }
 
@@ -267,7 +278,12 @@ fn shown(text: &str) -> String {
 
 /// With nothing bound to `select`: the oldest approved pull request has the one lane.
 pub fn oldest_approved(candidates: &[Candidate], lanes: &[Lane]) -> select::Answer {
-    let member = |lane: &Lane| lane.numbers.iter().map(|n| u64::from(n.unsigned_abs())).collect();
+    let member = |lane: &Lane| {
+        lane.numbers
+            .iter()
+            .map(|n| u64::from(n.unsigned_abs()))
+            .collect()
+    };
     let lane = |members, code: &str, text: String| select::Lane {
         members,
         on: None,
@@ -281,9 +297,9 @@ pub fn oldest_approved(candidates: &[Candidate], lanes: &[Lane]) -> select::Answ
         !l.ended
             && l.purpose == "merge"
             && l.members.len() == 1
-            && candidates
-                .iter()
-                .any(|c| c.id == l.members[0] && l.heads[0] == c.head && c.approval == Approval::Approved)
+            && candidates.iter().any(|c| {
+                c.id == l.members[0] && l.heads[0] == c.head && c.approval == Approval::Approved
+            })
     });
     let next = || {
         candidates
@@ -299,11 +315,19 @@ pub fn oldest_approved(candidates: &[Candidate], lanes: &[Lane]) -> select::Answ
             .min_by_key(|c| (c.approved_at, c.number))
     };
     let lanes = match living {
-        Some(living) => vec![lane(member(living), "select.goes-on", "it is under way".to_owned())],
+        Some(living) => vec![lane(
+            member(living),
+            "select.goes-on",
+            "it is under way".to_owned(),
+        )],
         None => next()
             .map(|c| {
                 let text = format!("#{} is the oldest that is approved", c.number);
-                lane(vec![u64::from(c.number.unsigned_abs())], "select.oldest", text)
+                lane(
+                    vec![u64::from(c.number.unsigned_abs())],
+                    "select.oldest",
+                    text,
+                )
             })
             .into_iter()
             .collect(),
@@ -338,13 +362,18 @@ pub fn outdated(rails: &Rails<'_>, candidates: &[Candidate], lanes: &mut [Lane])
         let members = lane.members.iter().zip(&lane.numbers).zip(&lane.heads);
         let why = members.into_iter().find_map(|((id, number), head)| {
             match candidates.iter().find(|c| c.id == *id) {
-                None => Some(Why::host("lane.closed", format!("#{number} is not open any more"))),
-                Some(c) if c.head != *head => {
-                    Some(Why::host("lane.head-moved", format!("#{number} has another head")))
-                }
-                Some(c) if c.head_gone => {
-                    Some(Why::host("lane.head-gone", format!("the branch of #{number} is gone")))
-                }
+                None => Some(Why::host(
+                    "lane.closed",
+                    format!("#{number} is not open any more"),
+                )),
+                Some(c) if c.head != *head => Some(Why::host(
+                    "lane.head-moved",
+                    format!("#{number} has another head"),
+                )),
+                Some(c) if c.head_gone => Some(Why::host(
+                    "lane.head-gone",
+                    format!("the branch of #{number} is gone"),
+                )),
                 Some(_) => None,
             }
         });
@@ -381,7 +410,11 @@ pub fn stale(rails: &Rails<'_>, lanes: &mut [Lane]) {
         }
         let Some(place) = gone else { return };
         let text = format!("{} moved while this stood on an older commit", rails.target);
-        lanes[place].end(LaneState::Cancelled, Why::host("lane.stale", text), rails.at);
+        lanes[place].end(
+            LaneState::Cancelled,
+            Why::host("lane.stale", text),
+            rails.at,
+        );
     }
 }
 
@@ -395,7 +428,13 @@ pub fn promote(rails: &Rails<'_>, lanes: &mut [Lane]) -> Vec<usize> {
             lane.state == LaneState::Waiting && !lane.ended && lane.base.is_some()
         })
         .collect();
-    waiting.sort_by_key(|place| (-lanes[*place].priority, lanes[*place].id.unwrap_or(i64::MAX), *place));
+    waiting.sort_by_key(|place| {
+        (
+            -lanes[*place].priority,
+            lanes[*place].id.unwrap_or(i64::MAX),
+            *place,
+        )
+    });
     waiting.truncate(rails.slots.saturating_sub(used));
     for place in &waiting {
         lanes[*place].go(LaneState::Building, rails.at);
@@ -406,11 +445,7 @@ pub fn promote(rails: &Rails<'_>, lanes: &mut [Lane]) -> Vec<usize> {
 /// The one lane that may land now: it passed, it is wanted, every member is open, approved and at the head that
 /// was tested, and the tree is open. What is in the way of the others is noted on them. Whether something
 /// changed since the turn looked is asked again in the transaction that marks it.
-pub fn landable(
-    rails: &Rails<'_>,
-    candidates: &[Candidate],
-    lanes: &mut [Lane],
-) -> Option<usize> {
+pub fn landable(rails: &Rails<'_>, candidates: &[Candidate], lanes: &mut [Lane]) -> Option<usize> {
     if lanes.iter().any(|l| l.state == LaneState::Landing) {
         return None;
     }
@@ -439,13 +474,19 @@ fn in_the_way(
     lane: &Lane,
 ) -> Option<(&'static str, String)> {
     if lane.landing == Landing::Hold {
-        return Some(("land.held", "`select` keeps it from landing for now".to_owned()));
+        return Some((
+            "land.held",
+            "`select` keeps it from landing for now".to_owned(),
+        ));
     }
     if let Some(frozen) = rails.frozen {
         return Some(("land.frozen", format!("the tree is closed: {frozen}")));
     }
     if lane.base.as_deref() != Some(rails.tip) {
-        return Some(("land.below", "the lane that it stands on has not landed yet".to_owned()));
+        return Some((
+            "land.below",
+            "the lane that it stands on has not landed yet".to_owned(),
+        ));
     }
     for ((id, number), head) in lane.members.iter().zip(&lane.numbers).zip(&lane.heads) {
         let Some(candidate) = candidates.iter().find(|c| c.id == *id) else {
@@ -462,7 +503,10 @@ fn in_the_way(
             return Some(("land.unapproved", text));
         }
         if !matches!(candidate.need, Some(Need::Run | Need::Pass)) {
-            return Some(("land.gate", format!("`gate` does not let #{number} through")));
+            return Some((
+                "land.gate",
+                format!("`gate` does not let #{number} through"),
+            ));
         }
     }
     None

@@ -69,13 +69,27 @@ fn read(act: &react::Act) -> Result<Act, (&'static str, String)> {
             return Err(("unknown-act", format!("the act `{other}` is not known")));
         }
     };
-    if let Some((key, _)) = act.args.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+    if let Some((key, _)) = act
+        .args
+        .iter()
+        .find(|(key, _)| !known.contains(&key.as_str()))
+    {
         let key: String = key.chars().filter(|c| !c.is_control()).take(64).collect();
-        return Err(("unknown-argument", format!("`{}` has no argument `{key}`", act.kind)));
+        return Err((
+            "unknown-argument",
+            format!("`{}` has no argument `{key}`", act.kind),
+        ));
     }
-    let arg = |name: &str| act.args.iter().find(|(key, _)| key == name).map(|(_, v)| v.clone());
+    let arg = |name: &str| {
+        act.args
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, v)| v.clone())
+    };
     let needed = |name: &str, max: usize| match arg(name) {
-        Some(value) if !value.is_empty() && value.len() <= max && !value.contains('\0') => Ok(value),
+        Some(value) if !value.is_empty() && value.len() <= max && !value.contains('\0') => {
+            Ok(value)
+        }
         _ => {
             let text = format!("`{}` needs `{name}`, of 1 to {max} bytes", act.kind);
             Err(("bad-argument", text))

@@ -66,11 +66,17 @@ fn read(answer: &run::Answer) -> Result<Vec<Job>, (&'static str, String)> {
             return refuse("no-images", "the backend `local` runs programs, not images");
         }
         if let Some(after) = job.after.iter().find(|name| !names.contains(name.as_str())) {
-            return refuse("unknown-job", &format!("it comes after `{after}`, which is not there"));
+            return refuse(
+                "unknown-job",
+                &format!("it comes after `{after}`, which is not there"),
+            );
         }
     }
     if cyclic(answer) {
-        return Err(("job-cycle", "jobs wait for each other in a circle".to_owned()));
+        return Err((
+            "job-cycle",
+            "jobs wait for each other in a circle".to_owned(),
+        ));
     }
     Ok(answer.jobs.iter().map(job).collect())
 }
@@ -133,7 +139,10 @@ pub fn digest(job: &Job, ids: &[&str]) -> Vec<u8> {
         return Sha256::digest(format!("{}\0{template}", job.name)).to_vec();
     }
     let mut spec = job.spec.clone();
-    if let Some(env) = spec.get_mut("env").and_then(serde_json::Value::as_object_mut) {
+    if let Some(env) = spec
+        .get_mut("env")
+        .and_then(serde_json::Value::as_object_mut)
+    {
         env.retain(|name, _| !name.starts_with(SUBJECT_PREFIX));
     }
     spec["name"] = job.name.clone().into();
@@ -162,11 +171,15 @@ pub fn after(jobs: &mut [Job]) -> Vec<usize> {
                 .iter()
                 .filter(|j| jobs[place].after.contains(&j.name))
                 .collect();
-            let failed = before
-                .iter()
-                .find(|j| j.passed == Some(false) || matches!(j.state, JobState::Skipped | JobState::Cancelled));
+            let failed = before.iter().find(|j| {
+                j.passed == Some(false)
+                    || matches!(j.state, JobState::Skipped | JobState::Cancelled)
+            });
             if let Some(failed) = failed {
-                let why = (AFTER_FAILED.to_owned(), format!("`{}` did not pass", failed.name));
+                let why = (
+                    AFTER_FAILED.to_owned(),
+                    format!("`{}` did not pass", failed.name),
+                );
                 jobs[place].state = JobState::Skipped;
                 jobs[place].skipped = Some(why);
                 changed = true;
@@ -210,7 +223,10 @@ pub fn triage(
     };
     let find = |jobs: &[Job], name: &str| {
         jobs.iter().position(|j| j.name == name).ok_or_else(|| {
-            refuse("unknown-job", format!("there is no job `{name}` in this run"))
+            refuse(
+                "unknown-job",
+                format!("there is no job `{name}` in this run"),
+            )
         })
     };
     if answer.verdict.is_some() && !answer.retry.is_empty() {
@@ -219,7 +235,10 @@ pub fn triage(
     }
     let mut triaged = Triaged::default();
     for number in &answer.blame {
-        match numbers.iter().find(|n| u64::from(n.unsigned_abs()) == *number) {
+        match numbers
+            .iter()
+            .find(|n| u64::from(n.unsigned_abs()) == *number)
+        {
             Some(number) => triaged.blame.push(*number),
             None => {
                 let text = format!("#{number} is no member, so it cannot be blamed");
@@ -231,11 +250,17 @@ pub fn triage(
         let place = find(jobs, &retry.job)?;
         let job = &mut jobs[place];
         if job.attempts.last().is_none_or(|a| a.ended.is_none()) {
-            let text = format!("the job `{}` has not ended, so it cannot be tried again", job.name);
+            let text = format!(
+                "the job `{}` has not ended, so it cannot be tried again",
+                job.name
+            );
             return Err(refuse("job-running", text));
         }
         if job.attempts.len() >= MAX_ATTEMPTS {
-            let text = format!("the job `{}` had {MAX_ATTEMPTS} attempts: there are no more", job.name);
+            let text = format!(
+                "the job `{}` had {MAX_ATTEMPTS} attempts: there are no more",
+                job.name
+            );
             return Err(refuse("too-many-attempts", text));
         }
         let number = job.attempts.len() as i32 + 1;
@@ -274,7 +299,9 @@ pub fn without_policy(jobs: &[Job]) -> Option<(Verdict, Why)> {
     for job in jobs.iter().filter(|j| j.required) {
         match job.state {
             JobState::Reused => {}
-            JobState::Skipped if job.attempts.is_empty() && job.skipped.as_ref().is_some_and(|s| s.0 != AFTER_FAILED) => {}
+            JobState::Skipped
+                if job.attempts.is_empty()
+                    && job.skipped.as_ref().is_some_and(|s| s.0 != AFTER_FAILED) => {}
             JobState::Ended | JobState::Skipped | JobState::Cancelled => {
                 let last = job.attempts.last();
                 match last.and_then(|a| a.ended.as_deref()) {

@@ -47,8 +47,12 @@ pub fn approval(said: &[Said<Approval>]) -> (Approval, Why) {
 
 /// The strictest answer is the answer.
 pub fn need(said: &[Said<Need>]) -> (Need, Why) {
-    strictest(said)
-        .unwrap_or_else(|| (Need::Run, Why::host("gate.none", "nothing is bound to `gate`")))
+    strictest(said).unwrap_or_else(|| {
+        (
+            Need::Run,
+            Why::host("gate.none", "nothing is bound to `gate`"),
+        )
+    })
 }
 
 fn strictest<T: Ord + Copy>(said: &[Said<T>]) -> Option<(T, Why)> {

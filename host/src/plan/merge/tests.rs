@@ -100,7 +100,10 @@ fn with_ids(lanes: &mut [Lane]) {
 
 #[test]
 fn what_stays_in_the_plan_is_kept_and_what_is_gone_is_cancelled() {
-    let candidates = [candidate(1, Approval::Approved), candidate(2, Approval::Pending)];
+    let candidates = [
+        candidate(1, Approval::Approved),
+        candidate(2, Approval::Pending),
+    ];
     let mut there = vec![];
     let both = vec![
         wish(&[1], select::Landing::WhenPassed),
@@ -111,9 +114,18 @@ fn what_stays_in_the_plan_is_kept_and_what_is_gone_is_cancelled() {
     assert_eq!(promote(&rails(), &mut there), [0, 1]);
     there[0].go(LaneState::Running, rails().at);
     // The second one is wanted no more; the first is to wait with landing.
-    plan(&candidates, &mut there, &[], vec![wish(&[1], select::Landing::Hold)]).unwrap();
+    plan(
+        &candidates,
+        &mut there,
+        &[],
+        vec![wish(&[1], select::Landing::Hold)],
+    )
+    .unwrap();
     assert_eq!(there.len(), 2);
-    assert_eq!((there[0].state, there[0].landing), (LaneState::Running, Landing::Hold));
+    assert_eq!(
+        (there[0].state, there[0].landing),
+        (LaneState::Running, Landing::Hold)
+    );
     assert_eq!(there[1].state, LaneState::Cancelled);
     assert!(there[1].ended);
 }
@@ -122,17 +134,30 @@ fn what_stays_in_the_plan_is_kept_and_what_is_gone_is_cancelled() {
 fn what_is_not_there_refuses_the_whole_answer() {
     let mut draft = candidate(3, Approval::Approved);
     draft.draft = true;
-    let candidates = [candidate(1, Approval::Approved), candidate(2, Approval::Approved), draft];
+    let candidates = [
+        candidate(1, Approval::Approved),
+        candidate(2, Approval::Approved),
+        draft,
+    ];
     let landing = select::Landing::WhenPassed;
     let refused = |wishes| plan(&candidates, &mut vec![], &[], wishes).unwrap_err();
     assert_eq!(refused(vec![wish(&[9], landing)]), "unknown-pull-request");
     assert_eq!(refused(vec![wish(&[3], landing)]), "unknown-pull-request");
     assert_eq!(refused(vec![wish(&[1, 1], landing)]), "named-twice");
-    assert_eq!(refused(vec![wish(&[1], landing), wish(&[1], landing)]), "named-twice");
+    assert_eq!(
+        refused(vec![wish(&[1], landing), wish(&[1], landing)]),
+        "named-twice"
+    );
     assert_eq!(refused(vec![wish(&[], landing)]), "bad-landing");
-    let itself = select::Lane { on: Some(0), ..wish(&[1], landing) };
+    let itself = select::Lane {
+        on: Some(0),
+        ..wish(&[1], landing)
+    };
     assert_eq!(refused(vec![itself]), "bad-base");
-    let odd = select::Lane { attrs: vec![("speed".to_owned(), "11".to_owned())], ..wish(&[1], landing) };
+    let odd = select::Lane {
+        attrs: vec![("speed".to_owned(), "11".to_owned())],
+        ..wish(&[1], landing)
+    };
     assert_eq!(refused(vec![odd]), "unknown-attr");
     let thousand: Vec<select::Lane> = (0..1_000).map(|_| wish(&[1], landing)).collect();
     assert_eq!(refused(thousand), "too-many-lanes");
@@ -148,27 +173,57 @@ fn what_failed_on_this_tip_is_not_started_again_until_somebody_asks() {
     there[0].end(LaneState::Failed, Why::host("job.failed", "no"), rails().at);
     let ended = std::mem::take(&mut there);
     let wanted = plan(&candidates, &mut there, &ended, again()).unwrap();
-    assert_eq!((there.len(), wanted.waiting[0].1.code.as_str()), (0, "lane.tried"));
+    assert_eq!(
+        (there.len(), wanted.waiting[0].1.code.as_str()),
+        (0, "lane.tried")
+    );
     candidates[0].retests = 1;
     plan(&candidates, &mut there, &ended, again()).unwrap();
     assert_eq!(there.len(), 1);
     // On another tip it is another question.
     candidates[0].retests = 0;
-    let elsewhere = Rails { tip: "2222222222222222222222222222222222222222", ..rails() };
+    let elsewhere = Rails {
+        tip: "2222222222222222222222222222222222222222",
+        ..rails()
+    };
     let mut there = vec![];
-    lanes(&elsewhere, &candidates, &mut there, &ended, 0, &answer(again())).unwrap();
+    lanes(
+        &elsewhere,
+        &candidates,
+        &mut there,
+        &ended,
+        0,
+        &answer(again()),
+    )
+    .unwrap();
     assert_eq!(there.len(), 1);
 }
 
 #[test]
 fn a_lane_on_a_lane_survives_the_landing_of_the_lower_one() {
-    let candidates = [candidate(1, Approval::Approved), candidate(2, Approval::Approved)];
+    let candidates = [
+        candidate(1, Approval::Approved),
+        candidate(2, Approval::Approved),
+    ];
     let mut there = vec![];
-    let upper = select::Lane { on: Some(0), ..wish(&[2], select::Landing::WhenPassed) };
-    plan(&candidates, &mut there, &[], vec![wish(&[1], select::Landing::WhenPassed), upper.clone()]).unwrap();
+    let upper = select::Lane {
+        on: Some(0),
+        ..wish(&[2], select::Landing::WhenPassed)
+    };
+    plan(
+        &candidates,
+        &mut there,
+        &[],
+        vec![wish(&[1], select::Landing::WhenPassed), upper.clone()],
+    )
+    .unwrap();
     with_ids(&mut there);
     there[1].on = Some(On::Lane(1));
-    assert_eq!(promote(&rails(), &mut there), [0], "the upper one has no base yet");
+    assert_eq!(
+        promote(&rails(), &mut there),
+        [0],
+        "the upper one has no base yet"
+    );
     let below = head(77);
     there[0].commit = Some(below.clone());
     there[1].base = Some(below.clone());
@@ -180,32 +235,64 @@ fn a_lane_on_a_lane_survives_the_landing_of_the_lower_one() {
     assert_eq!(there[1].held.as_ref().unwrap().0, "land.below");
     // It landed: the tip is its commit, and the upper one stands on that.
     there[0].end(LaneState::Landed, Why::default(), rails().at);
-    let rails = Rails { tip: &below, ..rails() };
+    let rails = Rails {
+        tip: &below,
+        ..rails()
+    };
     let mut there = vec![there[1].clone()];
     stale(&rails, &mut there);
     assert_eq!(there[0].state, LaneState::Passed);
     let candidates = [candidates[1].clone()];
-    lanes(&rails, &candidates, &mut there, &[], 0, &answer(vec![wish(&[2], select::Landing::WhenPassed)])).unwrap();
+    lanes(
+        &rails,
+        &candidates,
+        &mut there,
+        &[],
+        0,
+        &answer(vec![wish(&[2], select::Landing::WhenPassed)]),
+    )
+    .unwrap();
     assert_eq!(there.len(), 1, "it is the lane that the plan means");
     assert_eq!(landable(&rails, &candidates, &mut there), Some(0));
 }
 
 #[test]
 fn a_tip_that_moved_outside_ends_the_whole_stack() {
-    let candidates = [candidate(1, Approval::Approved), candidate(2, Approval::Approved)];
+    let candidates = [
+        candidate(1, Approval::Approved),
+        candidate(2, Approval::Approved),
+    ];
     let mut there = vec![];
-    let upper = select::Lane { on: Some(0), ..wish(&[2], select::Landing::WhenPassed) };
-    plan(&candidates, &mut there, &[], vec![wish(&[1], select::Landing::WhenPassed), upper]).unwrap();
+    let upper = select::Lane {
+        on: Some(0),
+        ..wish(&[2], select::Landing::WhenPassed)
+    };
+    plan(
+        &candidates,
+        &mut there,
+        &[],
+        vec![wish(&[1], select::Landing::WhenPassed), upper],
+    )
+    .unwrap();
     with_ids(&mut there);
     there[1].on = Some(On::Lane(1));
-    let rails = Rails { tip: "2222222222222222222222222222222222222222", ..rails() };
+    let rails = Rails {
+        tip: "2222222222222222222222222222222222222222",
+        ..rails()
+    };
     stale(&rails, &mut there);
     assert!(there.iter().all(|lane| lane.state == LaneState::Cancelled));
 }
 
 fn passed(candidates: &[Candidate]) -> Vec<Lane> {
     let mut there = vec![];
-    plan(candidates, &mut there, &[], vec![wish(&[1], select::Landing::WhenPassed)]).unwrap();
+    plan(
+        candidates,
+        &mut there,
+        &[],
+        vec![wish(&[1], select::Landing::WhenPassed)],
+    )
+    .unwrap();
     with_ids(&mut there);
     there[0].pass(Why::host("job.passed", "yes"), rails().at);
     there
@@ -221,8 +308,14 @@ fn nothing_lands_that_is_not_approved_as_it_was_tested() {
         assert_eq!(landable(&rails(), &[changed], &mut there), None);
         there[0].held.clone().unwrap().0
     };
-    assert_eq!(blocked(&|c| c.approval = Approval::Pending), "land.unapproved");
-    assert_eq!(blocked(&|c| c.approval = Approval::Rejected), "land.unapproved");
+    assert_eq!(
+        blocked(&|c| c.approval = Approval::Pending),
+        "land.unapproved"
+    );
+    assert_eq!(
+        blocked(&|c| c.approval = Approval::Rejected),
+        "land.unapproved"
+    );
     assert_eq!(blocked(&|c| c.head = head(9)), "land.head-moved");
     assert_eq!(blocked(&|c| c.draft = true), "land.draft");
     assert_eq!(blocked(&|c| c.need = Some(Need::Hold)), "land.gate");
@@ -230,11 +323,20 @@ fn nothing_lands_that_is_not_approved_as_it_was_tested() {
     let mut there = passed(std::slice::from_ref(&good));
     assert_eq!(landable(&rails(), &[], &mut there), None);
     let mut there = passed(std::slice::from_ref(&good));
-    let frozen = Rails { frozen: Some("release"), ..rails() };
-    assert_eq!(landable(&frozen, std::slice::from_ref(&good), &mut there), None);
+    let frozen = Rails {
+        frozen: Some("release"),
+        ..rails()
+    };
+    assert_eq!(
+        landable(&frozen, std::slice::from_ref(&good), &mut there),
+        None
+    );
     assert_eq!(there[0].held.as_ref().unwrap().0, "land.frozen");
     let mut there = passed(std::slice::from_ref(&good));
-    assert_eq!(landable(&rails(), std::slice::from_ref(&good), &mut there), Some(0));
+    assert_eq!(
+        landable(&rails(), std::slice::from_ref(&good), &mut there),
+        Some(0)
+    );
     assert_eq!(there[0].state, LaneState::Landing);
 }
 
@@ -284,16 +386,31 @@ fn jobs_of(list: Vec<wit_run::Job>) -> Result<Vec<Job>, &'static str> {
 #[test]
 fn jobs_that_cannot_be_are_refused() {
     assert_eq!(jobs_of(vec![]), Err("bad-jobs"));
-    assert_eq!(jobs_of(vec![job("a", &[]), job("a", &[])]), Err("job-twice"));
+    assert_eq!(
+        jobs_of(vec![job("a", &[]), job("a", &[])]),
+        Err("job-twice")
+    );
     assert_eq!(jobs_of(vec![job("a", &["b"])]), Err("unknown-job"));
-    assert_eq!(jobs_of(vec![job("a", &["b"]), job("b", &["a"])]), Err("job-cycle"));
+    assert_eq!(
+        jobs_of(vec![job("a", &["b"]), job("b", &["a"])]),
+        Err("job-cycle")
+    );
     assert_eq!(jobs_of(vec![job("a", &["a"])]), Err("job-cycle"));
     assert_eq!(jobs_of(vec![job("a\n", &[])]), Err("bad-job-name"));
-    let image = wit_run::Job { image: "debian".to_owned(), ..job("a", &[]) };
+    let image = wit_run::Job {
+        image: "debian".to_owned(),
+        ..job("a", &[])
+    };
     assert_eq!(jobs_of(vec![image]), Err("no-images"));
-    let elsewhere = wit_run::Job { backend: "moon".to_owned(), ..job("a", &[]) };
+    let elsewhere = wit_run::Job {
+        backend: "moon".to_owned(),
+        ..job("a", &[])
+    };
     assert_eq!(jobs_of(vec![elsewhere]), Err("unknown-backend"));
-    let nothing = wit_run::Job { argv: vec![], ..job("a", &[]) };
+    let nothing = wit_run::Job {
+        argv: vec![],
+        ..job("a", &[])
+    };
     assert_eq!(jobs_of(vec![nothing]), Err("no-command"));
 }
 
@@ -331,7 +448,11 @@ fn a_job_is_the_same_whatever_commit_it_is_given() {
 fn triage_may_retry_or_judge_but_not_both_and_not_for_ever() {
     let mut all = jobs_of(vec![job("a", &[])]).unwrap();
     after(&mut all);
-    let retry = wit_triage::Retry { job: "a".to_owned(), not_before: 0, attrs: vec![] };
+    let retry = wit_triage::Retry {
+        job: "a".to_owned(),
+        not_before: 0,
+        attrs: vec![],
+    };
     let mut said = wit_triage::Answer {
         verdict: None,
         retry: vec![retry],
@@ -373,10 +494,22 @@ fn with_nothing_bound_the_exit_code_decides() {
         all[0].state = state;
         without_policy(&all).map(|(verdict, _)| verdict)
     };
-    assert_eq!(verdict(vec![ended("exited", Some(0))], JobState::Ended), Some(Verdict::Pass));
-    assert_eq!(verdict(vec![ended("exited", Some(1))], JobState::Ended), Some(Verdict::Fail));
-    assert_eq!(verdict(vec![ended("timed-out", None)], JobState::Ended), Some(Verdict::Fail));
-    assert_eq!(verdict(vec![ended("lost", None)], JobState::Ended), Some(Verdict::Inconclusive));
+    assert_eq!(
+        verdict(vec![ended("exited", Some(0))], JobState::Ended),
+        Some(Verdict::Pass)
+    );
+    assert_eq!(
+        verdict(vec![ended("exited", Some(1))], JobState::Ended),
+        Some(Verdict::Fail)
+    );
+    assert_eq!(
+        verdict(vec![ended("timed-out", None)], JobState::Ended),
+        Some(Verdict::Fail)
+    );
+    assert_eq!(
+        verdict(vec![ended("lost", None)], JobState::Ended),
+        Some(Verdict::Inconclusive)
+    );
     assert_eq!(verdict(vec![Attempt::planned(1)], JobState::Running), None);
 }
 
@@ -396,8 +529,11 @@ fn wishes() -> impl Strategy<Value = Vec<select::Lane>> {
                 priority,
                 ..wish(
                     &members,
-                    [select::Landing::Never, select::Landing::Hold, select::Landing::WhenPassed]
-                        [usize::from(landing)],
+                    [
+                        select::Landing::Never,
+                        select::Landing::Hold,
+                        select::Landing::WhenPassed,
+                    ][usize::from(landing)],
                 )
             })
             .collect()

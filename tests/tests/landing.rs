@@ -22,7 +22,9 @@ async fn an_approved_pull_request_lands_as_the_commit_that_was_tested() {
     assert_eq!(job["attempts"][0]["ended"], "exited");
     assert_eq!(job["attempts"][0]["exit_code"], 0);
     // A real merge commit of the old tip and the head.
-    let parents = site.clone.git(&["log", "-1", "--format=%P", text(&lane["commit"])]);
+    let parents = site
+        .clone
+        .git(&["log", "-1", "--format=%P", text(&lane["commit"])]);
     assert_eq!(parents, format!("{} {head}", text(&lane["base"])));
     site.proof().await;
     site.idle().await;
@@ -41,7 +43,10 @@ async fn what_fails_does_not_land_and_its_log_says_why() {
     let attempt = &lane["jobs"][0]["attempts"][0];
     assert_eq!(attempt["exit_code"], 1);
     let log = host
-        .request(reqwest::Method::GET, &format!("/v1/attempts/{}/log", text(&attempt["key"])))
+        .request(
+            reqwest::Method::GET,
+            &format!("/v1/attempts/{}/log", text(&attempt["key"])),
+        )
         .send()
         .await
         .expect("an answer");
@@ -50,8 +55,14 @@ async fn what_fails_does_not_land_and_its_log_says_why() {
     assert_eq!(site.pull(number).await["state"], "open");
     // The same is not tested again on the same tip.
     assert_eq!(site.lanes().await.len(), 1);
-    let why = host.get(&format!("/v1/repositories/lib/pulls/{number}/why")).await;
-    let unmet = why["conditions"].as_array().expect("conditions").iter().find(|c| c["met"] == false);
+    let why = host
+        .get(&format!("/v1/repositories/lib/pulls/{number}/why"))
+        .await;
+    let unmet = why["conditions"]
+        .as_array()
+        .expect("conditions")
+        .iter()
+        .find(|c| c["met"] == false);
     assert_eq!(unmet.expect("one is unmet")["name"], "passed");
     // A mended head is another question.
     site.clone.write("change", "good\n");
@@ -76,7 +87,11 @@ async fn a_push_to_the_target_makes_lanes_stale_and_is_never_lost() {
     let site = Site::new(&host).await;
     // Runs until the gate file is there, so that the push comes in mid-test.
     let gate = host.dir().join("gate");
-    site.stock(&format!("while [ ! -e {} ]; do sleep 0.02; done", gate.display())).await;
+    site.stock(&format!(
+        "while [ ! -e {} ]; do sleep 0.02; done",
+        gate.display()
+    ))
+    .await;
     site.clone.branch("fix", "change", "good\n");
     let number = site.open("fix").await;
     site.approve(number).await;
@@ -90,9 +105,17 @@ async fn a_push_to_the_target_makes_lanes_stale_and_is_never_lost() {
     assert_eq!(stale["reason_code"], "lane.stale");
     std::fs::write(&gate, "").expect("a file");
     site.until(number, "landed").await;
-    assert_eq!(site.clone.git(&["merge-base", "origin/main", &pushed]), pushed);
+    assert_eq!(
+        site.clone.git(&["merge-base", "origin/main", &pushed]),
+        pushed
+    );
     let tips = host.get("/v1/pipelines/main/tips").await;
-    let how: Vec<&str> = tips["items"].as_array().expect("tips").iter().map(|t| text(&t["how"])).collect();
+    let how: Vec<&str> = tips["items"]
+        .as_array()
+        .expect("tips")
+        .iter()
+        .map(|t| text(&t["how"]))
+        .collect();
     assert_eq!(how, ["landed", "pushed", "watched"]);
     // Its job was ended, and says so.
     let old = wait_for("the old job has ended", async || {
@@ -135,11 +158,13 @@ async fn a_closed_tree_lands_nothing_until_it_is_opened() {
     let (_db, host) = TestHost::start().await;
     let site = Site::new(&host).await;
     site.stock("true").await;
-    let patch = |frozen: &str| host.send(
-        reqwest::Method::PATCH,
-        "/v1/pipelines/main",
-        json!({"frozen": frozen}),
-    );
+    let patch = |frozen: &str| {
+        host.send(
+            reqwest::Method::PATCH,
+            "/v1/pipelines/main",
+            json!({"frozen": frozen}),
+        )
+    };
     patch("the release is cut").await;
     site.clone.branch("fix", "change", "good\n");
     let number = site.open("fix").await;
@@ -147,7 +172,9 @@ async fn a_closed_tree_lands_nothing_until_it_is_opened() {
     let lane = site.lane_until(number, "passed").await;
     site.idle().await;
     assert_eq!(site.pull(number).await["state"], "open");
-    let why = host.get(&format!("/v1/repositories/lib/pulls/{number}/why")).await;
+    let why = host
+        .get(&format!("/v1/repositories/lib/pulls/{number}/why"))
+        .await;
     let unmet: Vec<&str> = why["conditions"]
         .as_array()
         .expect("conditions")
@@ -170,7 +197,8 @@ async fn what_conflicts_gets_no_job_and_says_so() {
     site.stock("true").await;
     site.clone.branch("one", "change", "one\n");
     site.clone.git(&["checkout", "-q", "main"]);
-    site.clone.git(&["checkout", "-q", "-B", "two", "origin/main"]);
+    site.clone
+        .git(&["checkout", "-q", "-B", "two", "origin/main"]);
     site.clone.write("change", "two\n");
     site.clone.commit("two");
     site.clone.push("two");
@@ -200,7 +228,11 @@ async fn the_same_tree_is_not_tested_twice_unless_asked() {
     site.idle().await;
     assert_eq!(count(), 1);
     // Asked for: it runs again.
-    host.post(&format!("/v1/repositories/lib/pulls/{number}/retest"), json!({})).await;
+    host.post(
+        &format!("/v1/repositories/lib/pulls/{number}/retest"),
+        json!({}),
+    )
+    .await;
     wait_for("it ran again", async || (count() == 2).then_some(())).await;
     wait_for("another lane has passed", async || {
         let lane = site.lane_until(number, "passed").await;
@@ -237,7 +269,11 @@ async fn commands_in_comments_are_obeyed_and_answered() {
     let number = site.open("fix").await;
     let say = async |body: &str, name: &str, permission: &str| {
         let body = json!({"body": body, "by": {"name": name, "permission": permission}});
-        host.post(&format!("/v1/repositories/lib/pulls/{number}/comments"), body).await;
+        host.post(
+            &format!("/v1/repositories/lib/pulls/{number}/comments"),
+            body,
+        )
+        .await;
     };
     // Whoever may not approve is answered, and approves nothing.
     say("@pointsman r+", "eve", "read").await;
@@ -248,9 +284,15 @@ async fn commands_in_comments_are_obeyed_and_answered() {
     let pull = site.until(number, "landed").await;
     assert_eq!(pull["standing"]["approval"], "approved");
     let comments = wait_for("it is told that it landed", async || {
-        let page = host.get(&format!("/v1/repositories/lib/pulls/{number}/comments")).await;
+        let page = host
+            .get(&format!("/v1/repositories/lib/pulls/{number}/comments"))
+            .await;
         let comments = page["items"].as_array().expect("comments").clone();
-        let told = |text: &str| comments.iter().any(|c| c["by"] == "pointsman" && c["body"].as_str().is_some_and(|b| b.contains(text)));
+        let told = |text: &str| {
+            comments.iter().any(|c| {
+                c["by"] == "pointsman" && c["body"].as_str().is_some_and(|b| b.contains(text))
+            })
+        };
         (told("landed") || told("Landed")).then_some(comments)
     })
     .await;
@@ -270,10 +312,13 @@ async fn an_outsiders_head_runs_only_once_somebody_allowed_it() {
     site.clone.git(&["checkout", "-q", "-b", "topic"]);
     site.clone.write("change", "from outside\n");
     let head = site.clone.commit("From outside");
-    site.clone.git(&["push", "-q", &place.display().to_string(), "topic"]);
+    site.clone
+        .git(&["push", "-q", &place.display().to_string(), "topic"]);
     let body = json!({"title": "From outside", "branch": "topic", "head_repository": "fork",
         "author": {"name": "eve", "permission": "none"}});
-    let number = host.post("/v1/repositories/lib/pulls", body).await["number"].as_i64().expect("a number");
+    let number = host.post("/v1/repositories/lib/pulls", body).await["number"]
+        .as_i64()
+        .expect("a number");
     let pull = wait_for("the gate holds it", async || {
         let pull = site.pull(number).await;
         (pull["standing"]["need"] == "hold").then_some(pull)
@@ -285,7 +330,11 @@ async fn an_outsiders_head_runs_only_once_somebody_allowed_it() {
     assert_eq!(site.lanes().await.len(), 0);
     let authorise = format!("/v1/repositories/lib/pulls/{number}/authorise");
     let other = host
-        .refused(reqwest::Method::POST, &authorise, Some(json!({"head": "0".repeat(40)})))
+        .refused(
+            reqwest::Method::POST,
+            &authorise,
+            Some(json!({"head": "0".repeat(40)})),
+        )
         .await;
     assert_eq!(other["code"], "head_moved");
     host.post(&authorise, json!({"head": head})).await;
@@ -303,14 +352,25 @@ async fn a_batch_that_fails_is_bisected_and_the_good_ones_land() {
     let mut numbers = vec![];
     for n in 1..=5 {
         let content = if n == 3 { "rotten\n" } else { "good\n" };
-        site.clone.branch(&format!("part-{n}"), &format!("parts/{n}"), content);
+        site.clone
+            .branch(&format!("part-{n}"), &format!("parts/{n}"), content);
         numbers.push(site.open(&format!("part-{n}")).await);
     }
-    host.send(reqwest::Method::PATCH, "/v1/pipelines/main", json!({"paused": "until all are approved"})).await;
+    host.send(
+        reqwest::Method::PATCH,
+        "/v1/pipelines/main",
+        json!({"paused": "until all are approved"}),
+    )
+    .await;
     for number in &numbers {
         site.approve(*number).await;
     }
-    host.send(reqwest::Method::PATCH, "/v1/pipelines/main", json!({"paused": ""})).await;
+    host.send(
+        reqwest::Method::PATCH,
+        "/v1/pipelines/main",
+        json!({"paused": ""}),
+    )
+    .await;
     for number in [1, 2, 4, 5] {
         site.until(number, "landed").await;
     }
@@ -334,25 +394,48 @@ async fn what_the_seed_asks_over_http_is_answered() {
     let (_db, host) = TestHost::start().await;
     let site = Site::new(&host).await;
     let gate = host.dir().join("gate");
-    site.stock(&format!("while [ ! -e {} ]; do sleep 0.02; done", gate.display())).await;
+    site.stock(&format!(
+        "while [ ! -e {} ]; do sleep 0.02; done",
+        gate.display()
+    ))
+    .await;
     for name in ["one", "two"] {
         site.clone.branch(name, name, "good\n");
         site.open(name).await;
     }
-    host.send(reqwest::Method::PATCH, "/v1/pipelines/main", json!({"frozen": "wait"})).await;
+    host.send(
+        reqwest::Method::PATCH,
+        "/v1/pipelines/main",
+        json!({"frozen": "wait"}),
+    )
+    .await;
     site.approve(1).await;
     let lane = site.lane_until(1, "running").await;
     let status = host.get("/v1/pipelines/main/status").await;
     assert_eq!(status["1"]["lane"], lane["id"]);
-    assert_eq!(host.get("/v1/pipelines/main/review-status").await, json!([1]));
-    assert_eq!(host.get("/v1/pipelines/main/ready-for-merge").await, json!([]));
+    assert_eq!(
+        host.get("/v1/pipelines/main/review-status").await,
+        json!([1])
+    );
+    assert_eq!(
+        host.get("/v1/pipelines/main/ready-for-merge").await,
+        json!([])
+    );
     std::fs::write(&gate, "").expect("a file");
     site.lane_until(1, "passed").await;
     site.lane_until(2, "passed").await;
     assert_eq!(host.get("/v1/pipelines/main/passing").await, json!([1, 2]));
-    assert_eq!(host.get("/v1/pipelines/main/ready-for-merge").await, json!([1]));
+    assert_eq!(
+        host.get("/v1/pipelines/main/ready-for-merge").await,
+        json!([1])
+    );
     host.post("/v1/pipelines/main/try-merge/1", json!({})).await;
-    host.send(reqwest::Method::PATCH, "/v1/pipelines/main", json!({"frozen": ""})).await;
+    host.send(
+        reqwest::Method::PATCH,
+        "/v1/pipelines/main",
+        json!({"frozen": ""}),
+    )
+    .await;
     site.until(1, "landed").await;
     // What passed on the old tip does not pass on the new one until it was tested there.
     site.lane_until(2, "passed").await;
@@ -371,39 +454,89 @@ async fn bad_requests_are_refused_with_what_to_do() {
     let refused = async |path: &str, body: serde_json::Value| {
         text(&host.refused(reqwest::Method::POST, path, Some(body)).await["code"]).to_owned()
     };
-    assert_eq!(refused("/v1/repositories", json!({"name": "../etc"})).await, "name_invalid");
-    assert_eq!(refused("/v1/repositories", json!({"name": ""})).await, "name_invalid");
+    assert_eq!(
+        refused("/v1/repositories", json!({"name": "../etc"})).await,
+        "name_invalid"
+    );
+    assert_eq!(
+        refused("/v1/repositories", json!({"name": ""})).await,
+        "name_invalid"
+    );
     let pulls = "/v1/repositories/lib/pulls";
     let open = |branch: &str, title: &str| json!({"branch": branch, "title": title});
-    assert_eq!(refused(pulls, open("nowhere", "A title")).await, "branch_unknown");
-    assert_eq!(refused(pulls, open("--upload-pack=x", "A title")).await, "git_refused");
+    assert_eq!(
+        refused(pulls, open("nowhere", "A title")).await,
+        "branch_unknown"
+    );
+    assert_eq!(
+        refused(pulls, open("--upload-pack=x", "A title")).await,
+        "git_refused"
+    );
     assert_eq!(refused(pulls, open("main", "")).await, "title_invalid");
-    assert_eq!(refused("/v1/repositories/none/pulls", open("main", "A title")).await, "git_refused");
-    let pipeline = |name: &str, target: &str| json!({"name": name, "repository": "lib", "target": target});
-    assert_eq!(refused("/v1/pipelines", pipeline("main", "other")).await, "pipeline_exists");
-    assert_eq!(refused("/v1/pipelines", pipeline("second", "main")).await, "branch_taken");
-    assert_eq!(refused("/v1/pipelines", pipeline("Bad Name", "other")).await, "name_invalid");
+    assert_eq!(
+        refused("/v1/repositories/none/pulls", open("main", "A title")).await,
+        "git_refused"
+    );
+    let pipeline =
+        |name: &str, target: &str| json!({"name": name, "repository": "lib", "target": target});
+    assert_eq!(
+        refused("/v1/pipelines", pipeline("main", "other")).await,
+        "pipeline_exists"
+    );
+    assert_eq!(
+        refused("/v1/pipelines", pipeline("second", "main")).await,
+        "branch_taken"
+    );
+    assert_eq!(
+        refused("/v1/pipelines", pipeline("Bad Name", "other")).await,
+        "name_invalid"
+    );
     site.clone.branch("fix", "change", "good\n");
     let number = site.open("fix").await;
     let at = |what: &str| format!("{pulls}/{number}/{what}");
-    assert_eq!(refused(&at("reviews"), json!({"state": "lgtm"})).await, "review_invalid");
-    assert_eq!(refused(&at("reviews"), json!({"state": "approved", "head": "HEAD"})).await, "head_invalid");
-    assert_eq!(refused(&at("comments"), json!({"body": " "})).await, "body_invalid");
-    assert_eq!(refused(&format!("{pulls}/99/reviews"), json!({"state": "approved"})).await, "pull_unknown");
+    assert_eq!(
+        refused(&at("reviews"), json!({"state": "lgtm"})).await,
+        "review_invalid"
+    );
+    assert_eq!(
+        refused(&at("reviews"), json!({"state": "approved", "head": "HEAD"})).await,
+        "head_invalid"
+    );
+    assert_eq!(
+        refused(&at("comments"), json!({"body": " "})).await,
+        "body_invalid"
+    );
+    assert_eq!(
+        refused(&format!("{pulls}/99/reviews"), json!({"state": "approved"})).await,
+        "pull_unknown"
+    );
     // Only an admin speaks for others.
-    let token = host.post("/v1/tokens", json!({"name": "ci", "role": "writer"})).await;
+    let token = host
+        .post("/v1/tokens", json!({"name": "ci", "role": "writer"}))
+        .await;
     let answer = host
-        .request_as(text(&token["secret"]), reqwest::Method::POST, &at("reviews"))
+        .request_as(
+            text(&token["secret"]),
+            reqwest::Method::POST,
+            &at("reviews"),
+        )
         .json(&json!({"state": "approved", "by": {"name": "bo"}}))
         .send()
         .await
         .expect("an answer");
-    assert_eq!(pointsman_tests::problem(answer).await["code"], "not_your_name");
+    assert_eq!(
+        pointsman_tests::problem(answer).await["code"],
+        "not_your_name"
+    );
     // A hook of kernels is refused for pull requests, and the other way round.
     let digest = host.upload("kernel-ladder").await;
     let body = json!({"digest": digest, "settings": {}});
     let problem = host
-        .refused(reqwest::Method::PUT, "/v1/pipelines/main/bindings/advance/0", Some(body))
+        .refused(
+            reqwest::Method::PUT,
+            "/v1/pipelines/main/bindings/advance/0",
+            Some(body),
+        )
         .await;
     assert_eq!(problem["code"], "hook_not_asked", "{problem}");
     host.stop().await;
@@ -414,7 +547,9 @@ async fn a_policy_that_cannot_answer_holds_one_pull_request_and_no_other() {
     let (_db, host) = TestHost::start().await;
     let site = Site::new(&host).await;
     site.stock("true").await;
-    let digest = host.upload_bytes("tripping", pointsman_tests::guest::trips()).await;
+    let digest = host
+        .upload_bytes("tripping", pointsman_tests::guest::trips())
+        .await;
     site.bind_digest("gate", &digest, json!({})).await;
     site.clone.branch("one", "one", "good\n");
     site.clone.branch("two", "two", "good\n");
