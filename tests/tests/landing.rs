@@ -572,10 +572,12 @@ async fn two_hosts_share_the_work_and_one_takes_over_from_the_other() {
     let (db, host) = TestHost::start().await;
     let site = Site::new(&host).await;
     let runs = host.dir().join("runs");
-    site.stock(&format!("echo $POINTSMAN_ATTEMPT >> {}", runs.display())).await;
+    site.stock(&format!("echo $POINTSMAN_ATTEMPT >> {}", runs.display()))
+        .await;
     let other = host.beside(&db.url).await;
     for n in 1..=4 {
-        site.clone.branch(&format!("part-{n}"), &format!("parts/{n}"), "good\n");
+        site.clone
+            .branch(&format!("part-{n}"), &format!("parts/{n}"), "good\n");
         let number = site.open(&format!("part-{n}")).await;
         site.approve(number).await;
     }
