@@ -193,6 +193,9 @@ create table standing (
   runs int not null default 0,
   generation bigint not null default current_setting('pointsman.generation')::bigint
 );
+-- Serve retention: what is still referred to is kept.
+create index standing_review_decision on standing (review_decision);
+create index standing_gate_decision on standing (gate_decision);
 call journal_attach('standing', $$g.name || '#' || q.number$$, $$jsonb_build_object('head', r.head,
   'approval', r.approval, 'review', r.review_code, 'need', r.need, 'gate', r.gate_code, 'held', r.held_code,
   'verdict', r.verdict, 'verdict-base', r.verdict_base, 'runs', r.runs)$$,

@@ -1,4 +1,5 @@
 //! `cargo xtask bench record`: what the record costs, and `cargo xtask bench policy`: what policies cost;
+//! `cargo xtask bench merge`: what landing costs;
 //! each figure against a floor that is measured in the same run at the same concurrency.
 //!
 //! A figure is one line on stdout, `ratio NAME VALUE target >=0.6`; the raw numbers stand before it as
@@ -17,6 +18,7 @@ mod ignore;
 mod lab;
 mod latency;
 mod load;
+mod merge;
 mod policy;
 mod reads;
 mod report;
@@ -49,6 +51,8 @@ enum What {
     Record(Record),
     /// Policies: calls, decisions kept, replay, swaps, quiet turns, start-up
     Policy(policy::Args),
+    /// Pull requests: turns, landings, jobs a second
+    Merge(merge::Args),
     /// A host as a process of its own, which is what the others measure
     #[command(name = "__serve", hide = true)]
     Serve {
@@ -89,9 +93,21 @@ enum Part {
 }
 
 fn main() -> ExitCode {
+    // What the host of a measurement starts as, where `pointsman` would be.
+    let mut args = std::env::args_os().skip(1);
+    match (args.next(), args.next()) {
+        (Some(verb), Some(path)) if verb == "__shim" => return pointsman_jobs::shim(path.as_ref()),
+        (Some(verb), Some(bell)) if verb == "__pushed" => {
+            let name = args.next().unwrap_or_default();
+            pointsman_forge::ring(bell.as_ref(), &name.to_string_lossy());
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
     let done = match Cli::parse().what {
         What::Record(args) => record(&args),
         What::Policy(args) => policy::run(&args),
+        What::Merge(args) => merge::run(&args),
         What::Serve {
             data_dir,
             database_url,

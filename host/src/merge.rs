@@ -12,6 +12,7 @@ mod ask;
 mod attempts;
 mod effects;
 mod failpoint;
+mod pulls;
 mod question;
 mod react;
 mod turn;

@@ -227,6 +227,12 @@ async fn what_questions_share_is_kept_once_and_goes_with_the_last_of_them() {
     let replayed = cli.json(&["decision", "replay"]).await;
     assert_eq!(replayed["differ"], 0, "{replayed}");
 
+    // What other settings said is referred to no more once the first ones are back.
+    let digest = host.upload("ignore-patterns").await;
+    for settings in [json!({"scope": "all"}), json!({})] {
+        host.bind("ignore", &digest, settings).await;
+        host.idle().await;
+    }
     // Past their days decisions go, but for those that something still refers to.
     let referred = "select count(*) from decision x
         where exists (select from kernel_ignored where decision_id = x.id)

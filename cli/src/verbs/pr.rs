@@ -62,7 +62,7 @@ pub(super) fn run(context: &Context, verb: Pr) -> Result<Exit, Error> {
             } else {
                 context
                     .out
-                    .line(&format!("{}#{}", pull.repository, pull.number))?;
+                    .line(format!("{}#{}", pull.repository, pull.number))?;
             }
             Ok(Exit::Ok)
         }
@@ -239,7 +239,7 @@ fn explain(context: &Context, found: &Explanation) -> Result<(), Error> {
     }
     let unmet = found.conditions.iter().find(|condition| !condition.met);
     match unmet.and_then(|condition| condition.remedy.as_deref()) {
-        Some(remedy) => context.out.line(&format!("\nnext: {}", safe(remedy))),
+        Some(remedy) => context.out.line(format!("\nnext: {}", safe(remedy))),
         None => Ok(()),
     }
 }

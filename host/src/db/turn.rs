@@ -21,7 +21,7 @@ use crate::policy::wit::types::Attrs;
 
 pub use notes::{NoteChange, NoteRow, Remembered};
 pub(super) use record::{Recorded, unpack, unpack_text};
-pub use reuse::Same;
+pub use reuse::{Known, Same};
 pub use write::{Made, NewDecision, NewHold, TurnEnd};
 
 /// Namespace of the advisory locks that say who holds a pipeline.

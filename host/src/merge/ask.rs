@@ -5,14 +5,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::db::merge::{MergeEnd, MergeStart};
-use crate::db::turn::{Bound, Made};
+use crate::db::turn::{Bound, Known, Made};
 use crate::error::Error;
 use crate::plan::merge::{Attrs, Said, Why};
 use crate::plan::{self, Refused};
 use crate::policy::Asks;
 use crate::policy::wit::types::{self, Basis};
 use crate::turn::Stopped;
-use crate::turn::call::{Call, Caller, HasBasis};
+use crate::turn::call::{Call, Caller, HasBasis, Prepared};
 
 /// Tags of one answer, as the contract says.
 const MAX_TAGS: usize = 32;
@@ -56,6 +56,25 @@ impl Asking<'_> {
         Q: Asks + Serialize,
         Q::Answer: Serialize + DeserializeOwned + HasBasis,
     {
+        self.one_of_many(bound, subject, items, question, None, end)
+            .await
+    }
+
+    /// Asks one binding about one of many subjects, for all of which it was looked up at once what answered
+    /// the same before.
+    pub(super) async fn one_of_many<Q>(
+        &self,
+        bound: &Bound,
+        subject: &str,
+        items: usize,
+        question: &Q,
+        looked_up: Option<(&Prepared, &Known)>,
+        end: &mut MergeEnd,
+    ) -> Result<Asked<Q::Answer>, Error>
+    where
+        Q: Asks + Serialize,
+        Q::Answer: Serialize + DeserializeOwned + HasBasis,
+    {
         let mut attrs = vec![];
         if let Some(frozen) = &self.start.frozen {
             attrs.push(("frozen".to_owned(), frozen.clone()));
@@ -70,6 +89,8 @@ impl Asking<'_> {
             notes: vec![],
             attrs,
             at: self.at,
+            prepared: looked_up.map(|(prepared, _)| prepared),
+            known: looked_up.map(|(_, known)| known),
         };
         match self.caller.call(&call, question, &mut end.decisions).await {
             Ok(Some(answer)) => {

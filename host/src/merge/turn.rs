@@ -7,21 +7,19 @@ use chrono::Utc;
 
 use super::Engine;
 use super::ask::{Asked, Asking, refused, said};
+use super::pulls::overlay;
 use super::question;
-use crate::db::merge::{MergeEnd, MergeStart, PullFacts, Standing, StandingChange, TurnLocks};
+use crate::db::merge::{MergeEnd, MergeStart, TurnLocks};
 use crate::db::turn::Bound;
 use crate::error::Result;
 use crate::plan::merge::{
-    self as plan, Approval, Candidate, Job, JobState, Lane, LaneState, Need, Rails, Said, Verdict,
-    Why,
+    self as plan, Candidate, Job, JobState, Lane, LaneState, Need, Rails, Said, Verdict,
 };
 use crate::policy::wit::types;
 use crate::policy::{CallLimits, Runtime};
 use crate::turn::Stopped;
 use crate::turn::call::Caller;
 
-/// Pull requests that one turn asks about: bounds the time until its commit.
-const PULLS_PER_TURN: usize = 200;
 /// How long a pipeline that holds waits before it tries the same again: what failed may have been the
 /// machine, not the plugin.
 const HOLD_RETRY: Duration = Duration::from_secs(60);
@@ -212,123 +210,6 @@ impl Turn<'_> {
             .map(|(place, lane)| (lane, before.get(place).cloned()))
             .collect();
         Ok(())
-    }
-
-    /// Asks about the pull requests that changed; gives where they stand now.
-    async fn look_at_pulls(&self, end: &mut MergeEnd) -> Result<Vec<(Standing, PullFacts)>> {
-        let start = self.start();
-        let mut ids: Vec<i64> = start.causes.iter().filter_map(|c| c.pull).collect();
-        if start.causes.iter().any(|c| c.kind == "all") {
-            ids.extend(self.engine.db.open_pulls(start).await?);
-        }
-        ids.sort_unstable();
-        ids.dedup();
-        end.later = ids.split_off(ids.len().min(PULLS_PER_TURN));
-        if ids.is_empty() {
-            return Ok(vec![]);
-        }
-        let mut standings = vec![];
-        for pull in self.engine.db.pull_facts(start, self.tip, &ids).await? {
-            // What git says of a head is a cause of its own.
-            if pull.state != "open" || (pull.merge_base.is_empty() && !pull.head_gone) {
-                continue;
-            }
-            let standing = self.standing(&pull, end).await?;
-            if pull
-                .standing
-                .as_ref()
-                .is_none_or(|old| !same(old, &standing))
-            {
-                end.standings.push(StandingChange {
-                    standing: standing.clone(),
-                    name: format!("{}#{}", start.repository, pull.number),
-                });
-            }
-            standings.push((standing, pull));
-        }
-        Ok(standings)
-    }
-
-    async fn standing(&self, pull: &PullFacts, end: &mut MergeEnd) -> Result<Standing> {
-        let start = self.start();
-        let subject = format!("#{}", pull.number);
-        let request = question::pull_request(start, pull);
-        let mut held = None;
-
-        let asked = question::review(pull, request.clone());
-        let mut reviews: Vec<Said<Approval>> = vec![];
-        for bound in self.asking.bindings("review") {
-            match self.asking.one(bound, &subject, 1, &asked, end).await? {
-                Asked::Answered(place, answer) => {
-                    self.asking.wake(Some(pull.id), &answer.basis, end);
-                    let approval = Approval::from(answer.approval);
-                    reviews.push(said(approval, answer.wanted, place, &answer.basis));
-                }
-                Asked::Abstained => {}
-                Asked::Held(code, text, place) => {
-                    let why = Why {
-                        code: code.clone(),
-                        text: text.clone(),
-                        decision: place,
-                    };
-                    reviews.push(Said {
-                        answer: Approval::Pending,
-                        why,
-                        tags: plan::Attrs::new(),
-                        wanted: vec![],
-                    });
-                    held.get_or_insert(("review", code, text));
-                }
-            }
-        }
-        let (approval, review) = plan::approval(&reviews);
-        let mut tags: plan::Attrs = reviews.iter().flat_map(|s| s.tags.clone()).collect();
-
-        let handed: types::Attrs = tags.clone().into_iter().collect();
-        let asked = question::head(start, pull, request, handed, &self.place);
-        let mut gates: Vec<Said<Need>> = vec![];
-        for bound in self.asking.bindings("gate") {
-            match self.asking.one(bound, &subject, 1, &asked, end).await? {
-                Asked::Answered(place, answer) => {
-                    self.asking.wake(Some(pull.id), &answer.basis, end);
-                    gates.push(said(Need::from(answer.need), vec![], place, &answer.basis));
-                }
-                Asked::Abstained => {}
-                Asked::Held(code, text, place) => {
-                    let why = Why {
-                        code: code.clone(),
-                        text: text.clone(),
-                        decision: place,
-                    };
-                    gates.push(Said {
-                        answer: Need::Hold,
-                        why,
-                        tags: plan::Attrs::new(),
-                        wanted: vec![],
-                    });
-                    held.get_or_insert(("gate", code, text));
-                }
-            }
-        }
-        let (need, gate) = plan::need(&gates);
-        tags.extend(gates.iter().flat_map(|s| s.tags.clone()));
-        let since = pull
-            .standing
-            .as_ref()
-            .filter(|s| s.approval == Approval::Approved);
-        Ok(Standing {
-            id: pull.id,
-            head: pull.head.clone(),
-            approval,
-            approved_at: (approval == Approval::Approved)
-                .then(|| since.and_then(|s| s.approved_at).unwrap_or(self.asking.at)),
-            review,
-            wanted: reviews.into_iter().flat_map(|s| s.wanted).collect(),
-            need: held.as_ref().is_none_or(|h| h.0 != "gate").then_some(need),
-            gate,
-            held,
-            tags,
-        })
     }
 
     /// A lane's commit is there: does it need a run, and which jobs are that?
@@ -654,22 +535,4 @@ fn stop(job: &mut Job, why: &str) {
     }
     // What was only planned is not begun.
     job.attempts.retain(|a| a.id.is_some());
-}
-
-fn overlay(candidate: &mut Candidate, standing: &Standing) {
-    candidate.approval = standing.approval;
-    candidate.approved_at = standing.approved_at;
-    candidate.need = standing.need;
-    candidate.tags.clone_from(&standing.tags);
-}
-
-/// Whether both say the same, whatever decision is behind it.
-fn same(old: &Standing, new: &Standing) -> bool {
-    let plain = |s: &Standing| {
-        let mut s = s.clone();
-        s.review.decision = None;
-        s.gate.decision = None;
-        s
-    };
-    plain(old) == plain(new)
 }

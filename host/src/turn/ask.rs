@@ -125,6 +125,8 @@ impl Worker {
                 notes: notes.of(Remembered::pipeline("ignore", bound.position)),
                 attrs: vec![],
                 at,
+                prepared: None,
+                known: None,
             };
             if let Some(answer) = self
                 .caller
@@ -233,6 +235,8 @@ impl Worker {
                         notes: notes.of(about),
                         attrs: vec![],
                         at,
+                        prepared: None,
+                        known: None,
                     };
                     let Some(answer) = self
                         .caller

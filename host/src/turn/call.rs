@@ -13,7 +13,7 @@ use super::facts::Record;
 use super::{Stopped, question};
 use crate::contract;
 use crate::db::Db;
-use crate::db::turn::{Bound, Made, NewDecision, NewHold, Same};
+use crate::db::turn::{Bound, Known, Made, NewDecision, NewHold, Same};
 use crate::error::Error;
 use crate::plan;
 use crate::policy::wit::types::{Attrs, Basis, Context, Stop};
@@ -106,8 +106,10 @@ impl Caller {
         }
         let beside = some(given.clone());
         let seed = context.seed.cast_signed();
-        let input = json(question)?;
-        let digest = Sha256::digest(&input).to_vec();
+        let Prepared { input, digest } = match call.prepared {
+            Some(prepared) => prepared.clone(),
+            None => Prepared::of(question)?,
+        };
         let same = Same {
             pipeline: call.id,
             hook,
@@ -117,7 +119,11 @@ impl Caller {
             digest: &digest,
             at: call.at,
         };
-        if let Some((id, output)) = self.db.answered_before(&same).await? {
+        let before = match call.known {
+            Some(known) => known.find(&same)?,
+            None => self.db.answered_before(&same).await?,
+        };
+        if let Some((id, output)) = before {
             metrics::counter!("pointsman_decisions_reused_total", "hook" => hook).increment(1);
             decisions.push(Made::Before(id));
             // An abstention has no answer.
@@ -218,6 +224,25 @@ pub(crate) struct Call<'a> {
     /// What people have set on the pipeline.
     pub(crate) attrs: Attrs,
     pub(crate) at: DateTime<Utc>,
+    /// The question as it is kept, where it was made before; with what answered it before.
+    pub(crate) prepared: Option<&'a Prepared>,
+    pub(crate) known: Option<&'a Known>,
+}
+
+/// A question as it is kept.
+#[derive(Clone)]
+pub(crate) struct Prepared {
+    input: Vec<u8>,
+    /// Its SHA-256.
+    pub(crate) digest: Vec<u8>,
+}
+
+impl Prepared {
+    pub(crate) fn of(question: &impl Serialize) -> Result<Self, Error> {
+        let input = serde_json::to_vec(question).map_err(|e| Error::Internal(e.into()))?;
+        let digest = Sha256::digest(&input).to_vec();
+        Ok(Self { input, digest })
+    }
 }
 
 /// What was given beside the question; none where there was nothing.

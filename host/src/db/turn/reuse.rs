@@ -1,5 +1,7 @@
 //! Finding the decision that answered the same question before.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -55,5 +57,78 @@ impl Db {
             Ok((row.id, output))
         })
         .transpose()
+    }
+
+    /// The same for many questions at once: what answered any of these before, the newest first. The caller
+    /// looks for what is the same in the rest ([`Known::find`]).
+    pub async fn answered_before_any(&self, pipeline: i32, digests: &[Vec<u8>]) -> Result<Known> {
+        if digests.is_empty() {
+            return Ok(Known::default());
+        }
+        let rows = sqlx::query!(
+            r#"select x.id, x.input, x.hook, x.plugin_id, x.settings, x.context, x.outcome, x.wake_at,
+                 o.bytes as output
+               from decision x join blob o on o.digest = x.output
+               where x.input = any($1) and x.pipeline_id = $2 and x.outcome in ('answered', 'abstained')
+               order by x.id desc limit 10000"#,
+            digests,
+            pipeline,
+        )
+        .fetch_all(&self.read)
+        .await?;
+        let mut known = Known::default();
+        for row in rows {
+            known.by_digest.entry(row.input).or_default().push(Before {
+                id: row.id,
+                hook: row.hook,
+                plugin: row.plugin_id,
+                settings: row.settings,
+                context: row.context,
+                answered: row.outcome == "answered",
+                wake_at: row.wake_at,
+                output: row.output,
+            });
+        }
+        Ok(known)
+    }
+}
+
+/// Decisions of before, by their question.
+#[derive(Debug, Default)]
+pub struct Known {
+    by_digest: HashMap<Vec<u8>, Vec<Before>>,
+}
+
+#[derive(Debug)]
+struct Before {
+    id: i64,
+    hook: String,
+    plugin: i32,
+    settings: Value,
+    context: Option<Value>,
+    answered: bool,
+    wake_at: Option<DateTime<Utc>>,
+    output: Vec<u8>,
+}
+
+impl Known {
+    /// As [`Db::answered_before`].
+    pub fn find(&self, same: &Same<'_>) -> Result<Option<(i64, Option<Value>)>> {
+        let Some(before) = self.by_digest.get(same.digest) else {
+            return Ok(None);
+        };
+        let found = before.iter().find(|b| {
+            b.hook == same.hook
+                && b.plugin == same.plugin
+                && b.settings == *same.settings
+                && b.context.as_ref() == same.context
+                && b.wake_at.is_none_or(|at| at > same.at)
+        });
+        found
+            .map(|b| {
+                let output = b.answered.then(|| unpack(&b.output, &[])).transpose()?;
+                Ok((b.id, output))
+            })
+            .transpose()
     }
 }
