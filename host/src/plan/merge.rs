@@ -1,9 +1,10 @@
 //! What to make of the answers about pull requests: pure, without I/O.
 //!
 //! `standing` is what `review` and `gate` come to, `lanes` what `select` wants against what there is,
-//! `run` the jobs of a lane and what `triage` makes of them. A lane is a value that a turn changes in
+//! `landing` which of them may go on, `run` the jobs of a lane and what `triage` makes of them. A lane is a value that a turn changes in
 //! memory; what differs at the end is written.
 
+mod landing;
 mod lanes;
 mod react;
 mod run;
@@ -15,7 +16,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-pub use lanes::{MAX_LANES, Wanted, landable, lanes, oldest_approved, outdated, promote, stale};
+pub use landing::{landable, outdated, promote, stale};
+pub use lanes::{MAX_LANES, Wanted, lanes, oldest_approved};
 pub use react::{Act, acts};
 pub use run::{RETESTS, Triaged, after, digest, jobs, reusable, triage, without_policy};
 pub use standing::{Said, approval, need};
