@@ -573,9 +573,11 @@ begin
     cross join lateral unnest(n.members) u (id)
     cross join lateral (
       select 'verdict' as event, jsonb_build_object('reason.code', n.reason_code, 'reason.text', n.reason_text,
-          'verdict', case n.state when 'passed' then 'pass' when 'inconclusive' then 'inconclusive' else 'fail' end)
-          as attrs
-        where n.state in ('passed', 'failed', 'inconclusive', 'conflict') and n.state <> o.state
+          'verdict', case when n.state in ('passed', 'landing') then 'pass' when n.state = 'inconclusive'
+            then 'inconclusive' else 'fail' end) as attrs
+        where (n.state in ('passed', 'failed', 'inconclusive', 'conflict') and n.state <> o.state)
+          -- It passed and may land in the same turn.
+          or (n.state = 'landing' and o.state not in ('passed', 'landing'))
       union all select 'landed', '{}' where n.state = 'landed' and o.state <> 'landed') e
     where reacts(n.pipeline_id);
   return null;

@@ -597,3 +597,88 @@ async fn two_hosts_share_the_work_and_one_takes_over_from_the_other() {
     assert_eq!(keys.len(), all, "{started}");
     host.stop().await;
 }
+
+#[tokio::test]
+async fn what_somebody_merged_by_hand_has_landed() {
+    let (_db, host) = TestHost::start().await;
+    let site = Site::new(&host).await;
+    site.stock("true").await;
+    host.send(
+        reqwest::Method::PATCH,
+        "/v1/pipelines/main",
+        json!({"paused": "wait"}),
+    )
+    .await;
+    site.clone.branch("fix", "change", "good\n");
+    let number = site.open("fix").await;
+    site.approve(number).await;
+    site.clone.git(&["push", "-q", "origin", "fix:main"]);
+    host.send(
+        reqwest::Method::PATCH,
+        "/v1/pipelines/main",
+        json!({"paused": ""}),
+    )
+    .await;
+    site.until(number, "landed").await;
+    site.idle().await;
+    let tips = host.get("/v1/pipelines/main/tips").await;
+    assert_eq!(tips["items"][0]["how"], "pushed");
+    site.proof().await;
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn branches_that_vanish_hold_what_needs_them_and_nothing_spins() {
+    let (_db, host) = TestHost::start().await;
+    let site = Site::new(&host).await;
+    site.stock("true").await;
+    host.send(
+        reqwest::Method::PATCH,
+        "/v1/pipelines/main",
+        json!({"frozen": "wait"}),
+    )
+    .await;
+    site.clone.branch("fix", "change", "good\n");
+    site.clone.branch("gone", "other", "good\n");
+    let (fix, gone) = (site.open("fix").await, site.open("gone").await);
+    site.approve(fix).await;
+    site.approve(gone).await;
+    site.lane_until(fix, "passed").await;
+    site.clone.git(&["push", "-q", "origin", ":gone"]);
+    wait_for("the head is gone", async || {
+        (site.pull(gone).await["head_gone"] == true).then_some(())
+    })
+    .await;
+    // The target goes, too: nothing can land there, and nobody tries again and again.
+    let place = site.clone.place.display().to_string();
+    site.clone.git(&["fetch", "-q", "origin"]);
+    site.clone
+        .git(&["-C", &place, "update-ref", "-d", "refs/heads/main"]);
+    host.send(
+        reqwest::Method::PATCH,
+        "/v1/pipelines/main",
+        json!({"frozen": ""}),
+    )
+    .await;
+    let lane = site.lane_until(fix, "cancelled").await;
+    assert_eq!(lane["reason_code"], "lane.target-gone", "{lane}");
+    site.idle().await;
+    assert!(site.lanes().await.len() < 8, "{:?}", site.lanes().await);
+    // Both come back, and all goes on.
+    site.clone.git(&[
+        "push",
+        "-q",
+        "origin",
+        "origin/main:refs/heads/main",
+        "gone",
+    ]);
+    host.post(
+        &format!("/v1/repositories/lib/pulls/{fix}/retest"),
+        json!({}),
+    )
+    .await;
+    site.until(fix, "landed").await;
+    site.until(gone, "landed").await;
+    site.proof().await;
+    host.stop().await;
+}

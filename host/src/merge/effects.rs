@@ -133,6 +133,7 @@ impl Engine {
             },
             GitBuilt::AlreadyMerged { member } => Built::Impossible {
                 code: "lane.merged",
+                merged: Some(member),
                 text: format!(
                     "{} has the head of #{} already",
                     plan.target,
@@ -141,6 +142,7 @@ impl Engine {
             },
             GitBuilt::Gone { oid } => Built::Impossible {
                 code: "lane.gone",
+                merged: None,
                 text: format!("the commit {oid} is not there any more"),
             },
         };

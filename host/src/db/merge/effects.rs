@@ -86,6 +86,8 @@ pub enum Built {
         code: &'static str,
         /// For people.
         text: String,
+        /// The member that the branch has already, by its place.
+        merged: Option<usize>,
     },
 }
 
@@ -259,7 +261,18 @@ impl Db {
                 .execute(&mut *conn)
                 .await?;
             }
-            Built::Impossible { code, text } => {
+            Built::Impossible { code, text, merged } => {
+                if let Some(place) = merged {
+                    // Somebody pushed it: it has landed, if not by us.
+                    sqlx::query!(
+                        "update pull_request set state = 'landed', ended_at = now() where state = 'open'
+                           and id = (select members[$2] from lane where id = $1 and state = 'building')",
+                        lane,
+                        i32::try_from(*place).unwrap_or(0) + 1,
+                    )
+                    .execute(&mut *conn)
+                    .await?;
+                }
                 sqlx::query!(
                     "update lane set state = 'cancelled', ended_at = now(), since = now(), reason_code = $2,
                        reason_text = left($3, 1024)
@@ -314,18 +327,22 @@ impl Db {
                 }
             }
             Landed::Stale { tip } => {
-                let text = match tip {
+                let (code, text) = match tip {
                     Some(tip) => {
-                        format!("the branch points at {tip:.12}, which somebody else put there")
+                        let text = format!(
+                            "the branch points at {tip:.12}, which somebody else put there"
+                        );
+                        ("lane.stale", text)
                     }
-                    None => "the branch is gone".to_owned(),
+                    None => ("lane.target-gone", "the branch is gone".to_owned()),
                 };
                 sqlx::query!(
-                    "update lane set state = 'cancelled', ended_at = now(), since = now(), reason_code = 'lane.stale',
+                    "update lane set state = 'cancelled', ended_at = now(), since = now(), reason_code = $3,
                        reason_text = $2
                      where id = $1 and state = 'landing'",
                     lane,
                     text,
+                    code,
                 )
                 .execute(&mut *conn)
                 .await?;

@@ -322,16 +322,18 @@ async fn write_lanes(
             LaneState::Landing => effect(conn, pipeline, "land", Some(id), None, None).await?,
             _ => {}
         }
-        if let Some(verdict) = verdict(lane) {
+        if let Some(verdict) = verdict(lane, was) {
             write_verdict(conn, lane, verdict).await?;
         }
     }
     Ok(ids)
 }
 
-fn verdict(lane: &Lane) -> Option<&'static str> {
+fn verdict(lane: &Lane, was: Option<LaneState>) -> Option<&'static str> {
     match lane.state {
         LaneState::Passed => Some("pass"),
+        // It passed and may land in the same turn.
+        LaneState::Landing if was != Some(LaneState::Passed) => Some("pass"),
         LaneState::Failed => Some("fail"),
         LaneState::Inconclusive => Some("inconclusive"),
         _ => None,
@@ -384,17 +386,24 @@ async fn update_lane(
     before: Option<&Lane>,
     decisions: &[i64],
 ) -> Result<()> {
-    // What happened to a member since the turn looked forbids landing until it has been looked at.
+    // What happened to a member since the turn looked forbids landing until it has been looked at, and so does
+    // another tip. The lane has passed then, and waits for the turn that the cause brings; the effect of its
+    // landing finds that it does not land.
     let landing = lane.state == LaneState::Landing && before.is_some_and(|b| b.state != lane.state);
-    let written = sqlx::query!(
-        "update lane l set state = $2, base = $3, landing = $4, priority = $5,
+    sqlx::query!(
+        "update lane l set
+           state = case when $13 and (exists (
+               select from cause c where c.pipeline_id = l.pipeline_id
+                 and (c.kind = 'all' or c.pull_request_id = any(l.members)))
+             or $3 is distinct from (
+               select t.commit from tip t where t.pipeline_id = l.pipeline_id order by t.id desc limit 1))
+             then 'passed' else $2 end,
+           base = $3, landing = $4, priority = $5,
            reason_code = $6, reason_text = $7, decision_id = coalesce($8, decision_id),
            held_code = $9, held_text = $10, blame = $11,
            since = case when state = $2 then since else now() end,
            ended_at = case when $12 then coalesce(ended_at, now()) end
-         where id = $1 and not ($13 and exists (
-           select from cause c where c.pipeline_id = l.pipeline_id
-             and (c.kind = 'all' or c.pull_request_id = any(l.members))))",
+         where id = $1",
         id,
         lane.state.name(),
         lane.base,
@@ -409,15 +418,8 @@ async fn update_lane(
         lane.ended,
         landing,
     )
-    .execute(&mut *conn)
-    .await?
-    .rows_affected();
-    if landing && written == 0 {
-        // Its other fields wait for the turn that the cause brings; its effect finds the lane not landing.
-        sqlx::query!("update lane set state = 'passed' where id = $1", id)
-            .execute(conn)
-            .await?;
-    }
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

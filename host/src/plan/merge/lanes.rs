@@ -104,10 +104,7 @@ pub fn lanes(
             on.is_none()
                 && lane.base.as_deref() == Some(rails.tip)
                 && lane.same_work(&plan)
-                && matches!(
-                    lane.state,
-                    LaneState::Failed | LaneState::Inconclusive | LaneState::Conflict
-                )
+                && was_tried(lane)
         });
         if let Some(tested) = tested {
             let id = tested.id.unwrap_or_default();
@@ -140,6 +137,21 @@ pub fn lanes(
         }
     }
     Ok(wanted)
+}
+
+/// Whether the same work on the same tip would come to the same end: it has a verdict, or it cannot be built
+/// or landed there, and would be begun and given up for ever.
+fn was_tried(lane: &Lane) -> bool {
+    match lane.state {
+        LaneState::Failed | LaneState::Inconclusive | LaneState::Conflict => true,
+        LaneState::Cancelled => {
+            matches!(
+                lane.why.code.as_str(),
+                "lane.merged" | "lane.gone" | "lane.target-gone"
+            )
+        }
+        _ => false,
+    }
 }
 
 /// A lane that the plan has no more.
