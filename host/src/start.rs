@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -235,8 +235,22 @@ fn engine(config: &Config, db: &Db, stop: CancellationToken) -> anyhow::Result<E
     for dir in [&config.forge_dir, &config.jobs_dir, &config.secrets_dir] {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
-    let forge = LocalForge::new(&config.forge_dir, config.program.clone());
     let user = config.job_user.map(|(uid, gid)| User { uid, gid });
+    for (dir, mode) in [(&config.secrets_dir, 0o700), (&config.forge_dir, 0o750)] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(mode))
+            .with_context(|| format!("cannot set the mode of {}", dir.display()))?;
+    }
+    if let Some(user) = user {
+        // Jobs fetch from the forge, as a group that is theirs alone, and pass through to their folders.
+        std::os::unix::fs::chown(&config.forge_dir, None, Some(user.gid))
+            .with_context(|| format!("cannot give {} to jobs", config.forge_dir.display()))?;
+        for dir in [&config.data_dir, &config.jobs_dir] {
+            let mode = fs::metadata(dir)?.permissions().mode();
+            fs::set_permissions(dir, fs::Permissions::from_mode(mode | 0o011))
+                .with_context(|| format!("cannot let jobs through {}", dir.display()))?;
+        }
+    }
+    let forge = LocalForge::new(&config.forge_dir, config.program.clone());
     let backend = Backend::new(
         &config.jobs_dir,
         config.program.clone(),

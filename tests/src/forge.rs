@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{TestHost, text, wait_for};
+use crate::{PATIENCE, TestHost, text, wait_for};
 
 /// A clone of a repository of the forge.
 pub struct Clone {
@@ -179,13 +179,24 @@ impl<'h> Site<'h> {
         page["items"].as_array().expect("lanes").clone()
     }
 
-    /// Waits until a pull request is in this state.
+    /// Waits until a pull request is in this state; where it does not come to that, the test fails with why.
     pub async fn until(&self, number: i64, state: &str) -> Value {
-        wait_for(&format!("#{number} is {state}"), async || {
+        let what = format!("#{number} is {state}");
+        let state_comes = wait_for(&what, async || {
             let pull = self.pull(number).await;
             (pull["state"] == state).then_some(pull)
-        })
-        .await
+        });
+        match tokio::time::timeout(PATIENCE / 2, state_comes).await {
+            Ok(pull) => pull,
+            Err(_) => {
+                let why = self
+                    .host
+                    .get(&format!("/v1/repositories/lib/pulls/{number}/why"))
+                    .await;
+                let lanes = self.lanes().await;
+                panic!("#{number} is not {state}: {why:#}\n{lanes:#?}");
+            }
+        }
     }
 
     /// Waits until a lane of this pull request is in this state; gives the newest such lane, with its jobs.

@@ -85,12 +85,29 @@ impl TestHost {
     /// A host on a given database. A second one there finds the admin's token taken, so it is given
     /// one of its own.
     pub async fn on(database_url: &str, dir: TempDir) -> Self {
+        Self::with(database_url, dir, |_| {}).await
+    }
+
+    /// Another host on the same database, which sees the same repositories.
+    pub async fn beside(&self, database_url: &str) -> Self {
+        let forge = self.dir().join("forge");
+        let artifacts = self.dir().join("artifacts").display().to_string();
+        let dir = tempfile::tempdir().expect("a directory");
+        Self::with(database_url, dir, |config| {
+            config.forge_dir = forge;
+            config.artifacts = artifacts;
+        })
+        .await
+    }
+
+    async fn with(database_url: &str, dir: TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(dir.path().to_owned());
         config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         config.database = Database::Url(database_url.to_owned());
         config.program = program();
         // Compiling a plugin takes a second of a core: once is enough for all tests.
         config.plugin_cache = target_dir().join("test-plugin-cache");
+        change(&mut config);
         let server = pointsman_host::start(config, |_| {})
             .await
             .expect("the host starts");

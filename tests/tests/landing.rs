@@ -566,3 +566,34 @@ async fn a_policy_that_cannot_answer_holds_one_pull_request_and_no_other() {
     assert!(host.get("/v1/pipelines/main").await["held"].is_null());
     host.stop().await;
 }
+
+#[tokio::test]
+async fn two_hosts_share_the_work_and_one_takes_over_from_the_other() {
+    let (db, host) = TestHost::start().await;
+    let site = Site::new(&host).await;
+    let runs = host.dir().join("runs");
+    site.stock(&format!("echo $POINTSMAN_ATTEMPT >> {}", runs.display()))
+        .await;
+    let other = host.beside(&db.url).await;
+    for n in 1..=4 {
+        site.clone
+            .branch(&format!("part-{n}"), &format!("parts/{n}"), "good\n");
+        let number = site.open(&format!("part-{n}")).await;
+        site.approve(number).await;
+    }
+    site.until(1, "landed").await;
+    site.until(2, "landed").await;
+    // One goes; what it had begun and what is left is the other's.
+    other.stop().await;
+    site.until(3, "landed").await;
+    site.until(4, "landed").await;
+    site.proof().await;
+    // No attempt was started twice.
+    let started = std::fs::read_to_string(&runs).expect("runs");
+    let mut keys: Vec<&str> = started.lines().collect();
+    let all = keys.len();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), all, "{started}");
+    host.stop().await;
+}

@@ -25,6 +25,7 @@ async fn with(hook: Hook, wasm: Vec<u8>) -> (TestDatabase, TestHost) {
     let hook = match hook {
         Hook::Ignore => "ignore",
         Hook::Advance => "advance",
+        Hook::Gate => "gate",
     };
     host.bind(hook, &digest, json!({})).await;
     host.idle().await;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::ensure;
 
-use crate::packages::{self, C_COMPILER, POSTGRES};
+use crate::packages::{self, C_COMPILER, GIT, POSTGRES};
 use crate::plugins::{self, BENCH_GUESTS};
 use crate::{process, stock_plugins};
 
@@ -22,7 +22,7 @@ pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<()> {
         root.join("bench/Cargo.toml").exists(),
         "this checkout has no benchmarks: the crate `bench/` (pointsman-bench) is not there"
     );
-    packages::ensure(&[C_COMPILER, POSTGRES])?;
+    packages::ensure(&[C_COMPILER, GIT, POSTGRES])?;
     let plugins = stock_plugins(root)?;
     plugins::build_all(root, BENCH_GUESTS, &mut |line| eprintln!("bench: {line}"))?;
     eprintln!("bench: building in release");

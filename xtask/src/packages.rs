@@ -35,6 +35,14 @@ pub(crate) const C_COMPILER: Need = Need {
     is_there: || is_program("cc"),
 };
 
+/// Pull requests live in repositories.
+pub(crate) const GIT: Need = Need {
+    what: "git 2.38 or newer",
+    package: "git",
+    elsewhere: "Fedora: dnf install git",
+    is_there: || is_program("git"),
+};
+
 /// Read by Debian's packages when they would make and start a server of their own, which nobody here
 /// asked for. It is there only while the packages are installed.
 const NO_SERVER_FILE: &str = "/etc/postgresql-common/createcluster.d/pointsman-setup.conf";

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use crate::packages::{self, C_COMPILER, POSTGRES};
+use crate::packages::{self, C_COMPILER, GIT, POSTGRES};
 use crate::{process, stock_plugins};
 
 /// Where the tests keep the PostgreSQL that they share, below the target folder. A run that is killed
@@ -31,7 +31,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<()> {
-    packages::ensure(&[C_COMPILER, POSTGRES])?;
+    packages::ensure(&[C_COMPILER, GIT, POSTGRES])?;
     let plugins = stock_plugins(root)?;
     let cluster = process::target_dir()?.join(CLUSTER_DIR);
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, ValueEnum};
@@ -66,7 +67,70 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) decisions: Decisions,
     #[command(flatten)]
+    pub(crate) jobs: Jobs,
+    #[command(flatten)]
     pub(crate) logs: Logs,
+}
+
+/// Where repositories are, where jobs run and as whom, and where what they leave is kept.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Jobs")]
+pub(crate) struct Jobs {
+    /// Where the repositories of the local forge are [default: `forge` in the data directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) forge: Option<PathBuf>,
+    /// Where jobs run [default: `jobs` in the data directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) jobs: Option<PathBuf>,
+    /// Where logs and files of jobs are kept: a folder, or s3://bucket/prefix with the usual AWS_ variables
+    /// [default: `artifacts` in the data directory]
+    #[arg(long, value_name = "DIR|URL")]
+    pub(crate) artifacts: Option<String>,
+    /// Secrets of jobs, as files: DIR/PIPELINE/NAME [default: `secrets` in the data directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) secrets: Option<PathBuf>,
+    /// Who runs jobs: a name, UID, or UID:GID [default: for root `nobody`, for others themselves]
+    #[arg(long, value_name = "USER")]
+    pub(crate) job_user: Option<JobUser>,
+}
+
+/// A user by numbers, or by a name of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct JobUser {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl FromStr for JobUser {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.parse::<u32>().ok();
+        if let Some((uid, gid)) = text.split_once(':') {
+            return match (number(uid), number(gid)) {
+                (Some(uid), Some(gid)) => Ok(Self { uid, gid }),
+                _ => Err("a user is a name, UID, or UID:GID".to_owned()),
+            };
+        }
+        let passwd =
+            std::fs::read_to_string("/etc/passwd").map_err(|e| format!("/etc/passwd: {e}"))?;
+        let known = passwd.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let (name, _, uid, gid) = (
+                fields.next()?,
+                fields.next()?,
+                fields.next()?,
+                fields.next()?,
+            );
+            (name == text || uid == text).then_some((number(uid)?, number(gid)?))
+        });
+        match known {
+            Some((uid, gid)) => Ok(Self { uid, gid }),
+            None => Err(format!(
+                "there is no user `{text}` on this machine; UID:GID need not be one"
+            )),
+        }
+    }
 }
 
 /// What plugins may use, and how long is kept what they decided.

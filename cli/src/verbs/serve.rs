@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::server::{Decisions, LogFormat, Logs, Serve};
+use crate::args::server::{Decisions, JobUser, Jobs, LogFormat, Logs, Serve};
 use crate::context::Context;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -35,7 +35,8 @@ pub(super) fn run(context: &Context, args: &Serve) -> Result<Exit, Error> {
             ));
         }
     };
-    let config = config(context.data_dir()?, args.listen, database, &args.decisions);
+    let mut config = config(context.data_dir()?, args.listen, database, &args.decisions);
+    jobs(&mut config, &args.jobs);
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
         let started = start(config, |step: &str| tracing::info!("{step}"), &mut signals).await?;
@@ -117,6 +118,25 @@ fn database_url() -> Result<String, Error> {
     }
 }
 
+/// Where jobs run, and as whom.
+fn jobs(config: &mut Config, jobs: &Jobs) {
+    if let Some(forge) = &jobs.forge {
+        config.forge_dir.clone_from(forge);
+    }
+    if let Some(dir) = &jobs.jobs {
+        config.jobs_dir.clone_from(dir);
+    }
+    if let Some(artifacts) = &jobs.artifacts {
+        config.artifacts.clone_from(artifacts);
+    }
+    if let Some(secrets) = &jobs.secrets {
+        config.secrets_dir.clone_from(secrets);
+    }
+    if let Some(user) = jobs.job_user {
+        config.job_user = Some((user.uid, user.gid));
+    }
+}
+
 const MIB: usize = 1024 * 1024;
 
 pub(super) fn config(
@@ -141,6 +161,11 @@ pub(super) fn config(
     }
     if let Some(seconds) = decisions.max_deadline {
         ceilings.deadline = Duration::from_secs(seconds.into());
+    }
+    if rustix::process::geteuid().is_root() {
+        // Nobody's jobs are root's: where there is no such user the usual numbers do.
+        let nobody = "nobody".parse::<JobUser>().ok();
+        config.job_user = Some(nobody.map_or((65_534, 65_534), |user| (user.uid, user.gid)));
     }
     config.compile_command = Some(vec![
         OsString::from(THIS_PROGRAM),

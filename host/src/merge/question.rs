@@ -314,7 +314,13 @@ fn lane_state(lane: &Lane) -> Option<select::LaneState> {
                 text: lane.why.text.clone(),
                 details: vec![],
             },
-            attrs: lane.attrs.clone().into_iter().collect(),
+            // The host's own mark is not the policy's to give back.
+            attrs: lane
+                .attrs
+                .iter()
+                .filter(|(key, _)| *key != crate::plan::merge::RETESTS)
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
         },
         state: match lane.state {
             // For a policy both are on the way to their jobs.

@@ -1,6 +1,8 @@
 //! What a turn of a merge pipeline writes: decisions, standings, lanes, jobs, and the effects that follow,
 //! in one transaction with the causes that it looked at.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -168,9 +170,12 @@ impl Db {
             })
             .collect();
         write_standings(conn, &end.standings, &decisions).await?;
-        let lanes = write_lanes(conn, start.pipeline, &end, &decisions).await?;
+        let overtaken = overtaken(conn, &end.lanes).await?;
+        let lanes = write_lanes(conn, start.pipeline, &end, &overtaken, &decisions).await?;
         for (place, now, before) in &end.jobs {
-            if let Some(lane) = lanes.get(*place) {
+            if let Some(lane) = lanes.get(*place)
+                && !overtaken.contains(lane)
+            {
                 write_jobs(conn, start.pipeline, *lane, now, before).await?;
             }
         }
@@ -261,17 +266,43 @@ async fn write_standings(
     Ok(())
 }
 
+/// The lanes that an effect moved on while the turn decided: what the turn makes of them is dropped, and
+/// the effect's own cause brings the next turn to them.
+async fn overtaken(
+    conn: &mut PgConnection,
+    lanes: &[(Lane, Option<Lane>)],
+) -> Result<HashSet<i64>> {
+    let differ = lanes.iter().filter_map(|(now, before)| {
+        let before = before.as_ref()?;
+        Some((now.id?, before.state)).filter(|_| now != before)
+    });
+    let seen: HashMap<i64, LaneState> = differ.collect();
+    let ids: Vec<i64> = seen.keys().copied().collect();
+    let rows = sqlx::query!(
+        "select id, state from lane where id = any($1) order by id for no key update",
+        &ids
+    )
+    .fetch_all(conn)
+    .await?;
+    let moved = rows.into_iter().filter(|row| {
+        seen.get(&row.id)
+            .is_some_and(|state| state.name() != row.state)
+    });
+    Ok(moved.map(|row| row.id).collect())
+}
+
 /// Writes the lanes that differ, and the effects of their new states. Returns the ids of all.
 async fn write_lanes(
     conn: &mut PgConnection,
     pipeline: i32,
     end: &MergeEnd,
+    overtaken: &HashSet<i64>,
     decisions: &[i64],
 ) -> Result<Vec<i64>> {
     let mut ids: Vec<i64> = vec![];
     for (lane, before) in &end.lanes {
         let id = match (lane.id, before) {
-            (Some(id), Some(before)) if before == lane => {
+            (Some(id), Some(before)) if before == lane || overtaken.contains(&id) => {
                 ids.push(id);
                 continue;
             }

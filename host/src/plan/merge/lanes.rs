@@ -450,16 +450,14 @@ pub fn landable(rails: &Rails<'_>, candidates: &[Candidate], lanes: &mut [Lane])
         return None;
     }
     let mut found = None;
-    for place in 0..lanes.len() {
-        let lane = &lanes[place];
+    for (place, lane) in lanes.iter_mut().enumerate() {
         if lane.state != LaneState::Passed || lane.ended || lane.landing == Landing::Never {
             continue;
         }
-        let in_the_way = in_the_way(rails, candidates, lane);
-        match in_the_way {
+        match in_the_way(rails, candidates, lane) {
             None if found.is_none() => found = Some(place),
             None => {}
-            Some((code, text)) => lanes[place].hold(code, &text),
+            Some((code, text)) => lane.hold(code, &text),
         }
     }
     if let Some(place) = found {
