@@ -384,7 +384,8 @@ async fn update_lane(
     before: Option<&Lane>,
     decisions: &[i64],
 ) -> Result<()> {
-    // What happened to a member since the turn looked forbids landing until it has been looked at.
+    // What happened to a member since the turn looked forbids landing until it has been looked at. So does
+    // another tip: a lane that landed meanwhile made this one stale.
     let landing = lane.state == LaneState::Landing && before.is_some_and(|b| b.state != lane.state);
     let written = sqlx::query!(
         "update lane l set state = $2, base = $3, landing = $4, priority = $5,
@@ -394,7 +395,9 @@ async fn update_lane(
            ended_at = case when $12 then coalesce(ended_at, now()) end
          where id = $1 and not ($13 and exists (
            select from cause c where c.pipeline_id = l.pipeline_id
-             and (c.kind = 'all' or c.pull_request_id = any(l.members))))",
+             and (c.kind = 'all' or c.pull_request_id = any(l.members))))
+           and not ($13 and $3 is distinct from (
+             select t.commit from tip t where t.pipeline_id = l.pipeline_id order by t.id desc limit 1))",
         id,
         lane.state.name(),
         lane.base,
