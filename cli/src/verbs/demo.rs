@@ -57,16 +57,20 @@ fn merge(context: &Context, args: &Merge) -> Result<Exit, Error> {
     let embedded = serve::database().is_none();
     let kills = kills::plan(args.kill, args.seed);
     let keeper = Arc::new(Keeper::start(&place, embedded, kills, &story));
-    let site = Site {
+    let site = Arc::new(Site {
         keeper,
         story: story.clone(),
         called_off: Arc::clone(&called_off),
-    };
+    });
     let (summary, stopped) = play(site, &place, &plugins, args);
     story.end();
-    // Where something is not as it must be, what there is to look at stays.
-    let proven = summary.as_ref().is_ok_and(|s| s.exit() == Exit::Ok);
-    let stays = args.keep || !(proven || called_off.load(Ordering::Relaxed));
+    // Where something is not as it must be, what there is to look at stays. That nobody listens is no such
+    // thing.
+    let proven = match &summary {
+        Ok(summary) => summary.exit() == Exit::Ok,
+        Err(error) => matches!(error, Error::ReaderGone) || called_off.load(Ordering::Relaxed),
+    };
+    let stays = args.keep || !proven;
     let kept = stays.then(|| place.root().to_owned());
     let printed = match &summary {
         Ok(summary) => summary.print(context, kept.as_deref()),
@@ -101,7 +105,7 @@ fn merge(context: &Context, args: &Merge) -> Result<Exit, Error> {
 
 /// The demonstration, and the end of the server, whatever came of it.
 fn play(
-    site: Site,
+    site: Arc<Site>,
     place: &Place,
     plugins: &Path,
     args: &Merge,
@@ -115,7 +119,6 @@ fn play(
         Ok(Summary {
             found: proof::find(&play)?,
             kills: play.site.keeper.kills(),
-            lanes: play.narrator.ends.clone(),
             took: story.elapsed(),
         })
     })();

@@ -68,7 +68,7 @@ async fn stdin_ended(wanted: bool) {
         });
         let _ = waits.await;
     } else {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -1,7 +1,9 @@
 //! The play: what people do, in which order, and what they wait for.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pointsman_api::lane::Lane;
@@ -47,31 +49,36 @@ pub(super) struct Player {
 
 /// See the module.
 pub(super) struct Play {
-    pub(super) site: Site,
+    pub(super) site: Arc<Site>,
     pub(super) tree: Worktree,
     pub(super) runs: PathBuf,
     pub(super) narrator: Narrator,
     pub(super) players: Vec<Player>,
     /// The first commit.
     pub(super) first: String,
-    batch: String,
+    /// The upload of the policy that is swapped in.
+    batch: Option<JoinHandle<Result<String, Error>>>,
 }
 
 impl Play {
     /// Sets the stage: the policies, the repository, its first commit, the pipeline.
-    pub(super) fn set(site: Site, place: &Place, plugins: &std::path::Path) -> Result<Play, Error> {
+    pub(super) fn set(site: Arc<Site>, place: &Place, plugins: &Path) -> Result<Play, Error> {
         let story = site.story.clone();
         story.doing("starting the database and the server");
         site.pipelines()?;
         story.tell("started", "the server runs", json!({}));
         let mut digests = vec![];
-        for plugin in self::plugins() {
+        for (hook, plugin) in POLICIES {
             story.doing(format!("compiling the policy {plugin}"));
             digests.push(site.upload(plugins, plugin)?);
+            let text = format!("{plugin} is uploaded and compiled, for `{hook}`");
+            story.tell("uploaded", &text, json!({"policy": plugin, "hook": hook}));
         }
-        let count = digests.len();
-        let text = format!("{count} policies are uploaded and compiled");
-        story.tell("uploaded", &text, json!({"policies": count}));
+        // It is not needed before the swap.
+        let batch = {
+            let (site, plugins) = (Arc::clone(&site), plugins.to_owned());
+            thread::spawn(move || site.upload(&plugins, SWAPPED))
+        };
         story.doing("making the repository");
         let repository = site.make()?;
         let tree = Worktree::begin(place.work(), PathBuf::from(&repository.place))?;
@@ -107,7 +114,7 @@ impl Play {
             narrator: Narrator::default(),
             players: vec![],
             first,
-            batch: digests.pop().unwrap_or_default(),
+            batch: Some(batch),
         })
     }
 
@@ -149,12 +156,15 @@ impl Play {
         let place = self.enter(vec![role])?.start;
         self.review(place)?;
         let lane = self.until_its_job_runs(place)?;
-        self.site.bind(
-            "select",
-            &self.batch,
-            json!({"max": 8}),
-            "Batches from now on",
-        )?;
+        self.site
+            .story
+            .doing(format!("compiling the policy {SWAPPED}"));
+        let batch = self.batch.take().map(JoinHandle::join);
+        let Some(Ok(batch)) = batch else {
+            return Err(Error::failed("the upload of the next policy broke"));
+        };
+        self.site
+            .bind("select", &batch?, json!({"max": 8}), "Batches from now on")?;
         let text = format!(
             "`select` is now {SWAPPED}, while a job of lane {} runs",
             lane.id

@@ -1,6 +1,6 @@
 //! Tells what becomes of the lanes, as the record says it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use pointsman_api::lane::{Job, Lane};
 use serde_json::{Value, json};
@@ -16,8 +16,6 @@ const LANES: u32 = 40;
 #[derive(Default)]
 pub(super) struct Narrator {
     told: HashMap<i64, Told>,
-    /// How many lanes were seen in each state at their end.
-    pub(super) ends: BTreeMap<String, u32>,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -36,57 +34,57 @@ impl Narrator {
             if told.ended {
                 continue;
             }
-            self.tell(site, lane, &mut told)?;
+            tell(site, lane, &mut told)?;
             self.told.insert(lane.id, told);
         }
         Ok(lanes)
     }
+}
 
-    fn tell(&mut self, site: &Site, lane: &Lane, told: &mut Told) -> Result<(), Error> {
-        let who = members(lane);
-        let id = lane.id;
-        if !told.tested && lane.commit.is_some() {
-            told.tested = true;
-            let on = short(lane.base.as_deref().unwrap_or_default());
-            let reason = match lane.ended_at {
-                None => format!(": {}", lane.reason),
-                Some(_) => String::new(),
-            };
-            let text = format!("lane {id} tests {who} on {on}{reason}");
-            site.story.tell("tests", &text, facts(lane));
-        }
-        if !told.passed && matches!(lane.state.as_str(), "passed" | "landing" | "landed") {
-            told.passed = true;
-            let jobs = site.lane(id)?.jobs.unwrap_or_default();
-            let reused = jobs.iter().filter_map(|job| job.reused_from).max();
-            let how = match reused {
-                Some(of) => format!(", as its tree passed in lane {of}"),
-                None => String::new(),
-            };
-            site.story.tell(
-                "passed",
-                &format!("lane {id} passes {who}{how}"),
-                facts(lane),
-            );
-        }
-        let text = match lane.state.as_str() {
-            "landed" => {
-                let commit = lane.commit.clone().unwrap_or_default();
-                format!("{who} landed as {commit} (lane {id})")
-            }
-            "failed" | "inconclusive" => {
-                let jobs = site.lane(id)?.jobs.unwrap_or_default();
-                format!("lane {id} {} {who}: {}", lane.state, why(&jobs))
-            }
-            "conflict" => format!("lane {id} cannot be built: {}", lane.reason),
-            "cancelled" => format!("lane {id} ({who}) is cancelled: {}", lane.reason),
-            _ => return Ok(()),
+/// Tells what is new of one lane.
+fn tell(site: &Site, lane: &Lane, told: &mut Told) -> Result<(), Error> {
+    let who = members(lane);
+    let id = lane.id;
+    if !told.tested && lane.commit.is_some() {
+        told.tested = true;
+        let on = short(lane.base.as_deref().unwrap_or_default());
+        let reason = match lane.ended_at {
+            None => format!(": {}", lane.reason),
+            Some(_) => String::new(),
         };
-        told.ended = true;
-        *self.ends.entry(lane.state.clone()).or_default() += 1;
-        site.story.tell(&lane.state, &text, facts(lane));
-        Ok(())
+        let text = format!("lane {id} tests {who} on {on}{reason}");
+        site.story.tell("tests", &text, facts(lane));
     }
+    if !told.passed && matches!(lane.state.as_str(), "passed" | "landing" | "landed") {
+        told.passed = true;
+        let jobs = site.lane(id)?.jobs.unwrap_or_default();
+        let reused = jobs.iter().filter_map(|job| job.reused_from).max();
+        let how = match reused {
+            Some(of) => format!(", as its tree passed in lane {of}"),
+            None => String::new(),
+        };
+        site.story.tell(
+            "passed",
+            &format!("lane {id} passes {who}{how}"),
+            facts(lane),
+        );
+    }
+    let text = match lane.state.as_str() {
+        "landed" => {
+            let commit = lane.commit.clone().unwrap_or_default();
+            format!("{who} landed as {commit} (lane {id})")
+        }
+        "failed" | "inconclusive" => {
+            let jobs = site.lane(id)?.jobs.unwrap_or_default();
+            format!("lane {id} {} {who}: {}", lane.state, why(&jobs))
+        }
+        "conflict" => format!("lane {id} cannot be built: {}", lane.reason),
+        "cancelled" => format!("lane {id} ({who}) is cancelled: {}", lane.reason),
+        _ => return Ok(()),
+    };
+    told.ended = true;
+    site.story.tell(&lane.state, &text, facts(lane));
+    Ok(())
 }
 
 /// `#1 #2`.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -59,9 +59,22 @@ impl Place {
         // PostgreSQL does not run as root, and its account has to get through; to list it, it need not.
         fs::set_permissions(place.root(), fs::Permissions::from_mode(0o711))
             .map_err(|error| place.cannot("open", &error))?;
-        fs::create_dir_all(place.runs().join("locks"))
+        place
+            .make_runs()
             .map_err(|error| place.cannot("write to", &error))?;
         Ok(place)
+    }
+
+    /// What root runs, runs its jobs as somebody else, who has to write there.
+    fn make_runs(&self) -> std::io::Result<()> {
+        let locks = self.runs().join("locks");
+        fs::create_dir_all(&locks)?;
+        if fs::metadata(&self.root)?.uid() == 0 {
+            for dir in [self.runs(), locks] {
+                fs::set_permissions(dir, fs::Permissions::from_mode(0o777))?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn root(&self) -> &Path {

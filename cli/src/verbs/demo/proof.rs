@@ -45,6 +45,8 @@ pub(super) struct TipLine {
 pub(super) struct Findings {
     pub(super) pulls: Vec<PullLine>,
     pub(super) tips: Vec<TipLine>,
+    /// How many lanes there were, by their last state.
+    pub(super) lanes: BTreeMap<String, u32>,
     /// Runs of jobs.
     pub(super) runs: usize,
     /// Attempts that the record knows.
@@ -59,6 +61,7 @@ pub(super) fn find(play: &Play) -> Result<Findings, Error> {
     let runs = Runs::read(&play.runs)?;
     let mut lanes = vec![];
     for lane in play.site.lanes()? {
+        *found.lanes.entry(lane.state.clone()).or_default() += 1;
         lanes.push(play.site.lane(lane.id)?);
     }
     lanes.reverse();
@@ -290,11 +293,15 @@ fn merged(play: &Play, problems: &mut Vec<String>) -> Result<(), Error> {
     Ok(())
 }
 
+/// An attempt: its commit, its job, its number.
+type Attempt = (String, String, String);
+/// How an attempt ended, as the record says: the word, and the exit code.
+type Ended = (Option<String>, Option<i32>);
+
 /// Whether the record and the jobs say the same of each attempt; gives how many there are.
 fn jobs(lanes: &[Lane], runs: &Runs, problems: &mut Vec<String>) -> usize {
     // Attempts that the record knows, with how it says that they ended.
-    let mut known: BTreeMap<(String, String, String), (Option<String>, Option<i32>)> =
-        BTreeMap::new();
+    let mut known: BTreeMap<Attempt, Ended> = BTreeMap::new();
     for lane in lanes {
         let commit = lane.commit.clone().unwrap_or_default();
         for job in lane

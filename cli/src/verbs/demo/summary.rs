@@ -19,8 +19,6 @@ use crate::output::text::{count, short};
 pub(super) struct Summary {
     pub(super) found: Findings,
     pub(super) kills: Vec<Killed>,
-    /// How many lanes ended how.
-    pub(super) lanes: BTreeMap<String, u32>,
     pub(super) took: Duration,
 }
 
@@ -104,6 +102,7 @@ impl Summary {
         context.out.line("")?;
         context.out.table(&tips)?;
         let lanes: Vec<String> = self
+            .found
             .lanes
             .iter()
             .map(|(state, times)| format!("{times} {state}"))
@@ -146,7 +145,7 @@ impl Summary {
             "tips": found.tips,
             "runs": found.runs,
             "attempts": found.attempts,
-            "lanes": self.lanes,
+            "lanes": found.lanes,
             "kills": {
                 "all": self.kills.len(),
                 "starting": self.while_starting(),
