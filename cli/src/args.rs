@@ -1,5 +1,6 @@
 //! The command line, and nothing but: what each verb does with it is in `verbs`.
 
+pub(crate) mod demo;
 pub(crate) mod journal;
 pub(crate) mod kernel;
 pub(crate) mod merge;
@@ -19,6 +20,7 @@ use crate::exit::Exit;
 const AFTER_HELP: &str = "\
 Examples:
   pointsman up                                  start everything on this machine
+  pointsman demo merge                          see pull requests tested and landed, on a throwaway server
   pointsman kernel list --state seen --like '6.1.%'
   pointsman kernel report debian-12/6.1.0-49-amd64 --purpose build --verdict pass
   pointsman event list --follow                 watch the record change
@@ -133,6 +135,8 @@ pub(crate) enum Verb {
     Note(note::Note),
     #[command(subcommand)]
     Decision(policy::Decision),
+    #[command(subcommand)]
+    Demo(demo::Demo),
     Export(journal::Export),
     Import(journal::Import),
     /// Print completions for a shell

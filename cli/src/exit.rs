@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     Unreachable = 6,
     /// It worked, and what was compared is not the same.
     Differs = 7,
+    /// A demonstration did not go as it must.
+    Unproven = 8,
 }
 
 impl Exit {
@@ -34,7 +36,8 @@ Exit codes:
   4  refused: the token is missing, wrong or allows too little
   5  conflict: it exists already, or it changed since you looked
   6  the server could not be reached or is not ready: worth trying again
-  7  a replay came out otherwise than the record";
+  7  a replay came out otherwise than the record
+  8  a demonstration did not go as it must";
 
     /// What a status of the API means to a script.
     pub(crate) fn of_status(status: u16) -> Exit {
@@ -80,6 +83,8 @@ mod tests {
             Exit::Refused,
             Exit::Conflict,
             Exit::Unreachable,
+            Exit::Differs,
+            Exit::Unproven,
         ];
         for exit in exits {
             let line = format!("\n  {}  ", exit as u8);

@@ -3,6 +3,7 @@
 mod cluster;
 mod completions;
 mod decision;
+mod demo;
 mod detect;
 mod distro;
 mod event;
@@ -65,6 +66,7 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Result<ExitCode, Error> {
         Verb::Lane(verb) => lane::run(context, verb),
         Verb::Note(verb) => note::run(context, verb),
         Verb::Decision(verb) => decision::run(context, verb),
+        Verb::Demo(verb) => demo::run(context, &verb),
         Verb::Export(args) => export::run(context, &args),
         Verb::Import(args) => import::run(context, &args),
         Verb::Completions { shell } => completions::run(context, shell),

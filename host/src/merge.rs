@@ -69,6 +69,12 @@ impl Engine {
         }
     }
 
+    /// Takes up what this host had begun when it died. Only one host has a data directory, so nobody else
+    /// is at it. Before [`Engine::start`].
+    pub async fn recover(&self) -> Result<()> {
+        self.db.release_effects(&self.host).await
+    }
+
     /// Starts everything; the tasks end when the engine is told to stop.
     pub fn start(
         &self,

@@ -109,6 +109,7 @@ pub async fn start(
         config.ceilings,
     );
     let engine = engine(&config, &db, stop.clone())?;
+    engine.recover().await?;
     let mut tasks = engine.start(&runtime, config.ceilings, config.decision_days, DRAIN);
     let shadows = Shadows::new(db.clone(), runtime.clone(), stop.clone());
     tasks.extend([worker.start(DRAIN), tokio::spawn(shadows.run())]);

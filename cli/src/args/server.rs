@@ -61,6 +61,9 @@ pub(crate) struct Serve {
     /// Run an embedded PostgreSQL in the data directory, where DATABASE_URL is not set
     #[arg(long)]
     pub(crate) embedded: bool,
+    /// Stop when standard input ends, so that a program that runs the server as its child never leaves it behind
+    #[arg(long)]
+    pub(crate) stop_with_stdin: bool,
     #[command(flatten)]
     pub(crate) decisions: Decisions,
     #[command(flatten)]

@@ -47,11 +47,29 @@ pub(super) fn run(context: &Context, args: &Serve) -> Result<Exit, Error> {
             }
         };
         tracing::info!(url = server.url(), "serving");
-        let ended = until_stopped(&mut server, &mut signals).await;
+        let ended = tokio::select! {
+            ended = until_stopped(&mut server, &mut signals) => ended,
+            () = stdin_ended(args.stop_with_stdin) => Ok(Exit::Ok),
+        };
         tracing::info!("stopping");
         stop(server, &mut signals).await?;
         ended
     })
+}
+
+/// Waits until whoever holds the other end of standard input is gone, where that is what was asked for.
+async fn stdin_ended(wanted: bool) {
+    let (ended, waits) = tokio::sync::oneshot::channel::<()>();
+    if wanted {
+        // A thread of its own: a read that blocks would keep the runtime from ending.
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            let _ = ended.send(());
+        });
+        let _ = waits.await;
+    } else {
+        std::future::pending::<()>().await;
+    }
 }
 
 pub(super) fn migrate(context: &Context) -> Result<Exit, Error> {

@@ -183,6 +183,18 @@ impl Db {
         .transpose()
     }
 
+    /// Lets go of what this host had begun when it died: it alone would do that again, and only once the
+    /// lease ends.
+    pub async fn release_effects(&self, host: &str) -> Result<()> {
+        sqlx::query!(
+            "update effect set leased_by = null, leased_until = null where leased_by = $1 and done_at is null",
+            host,
+        )
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
     /// It could not be done: it is tried again later, with what went wrong on record.
     pub async fn effect_failed(&self, effect: &Effect, why: &str) -> Result<()> {
         let pause =
