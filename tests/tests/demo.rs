@@ -66,7 +66,7 @@ fn told<'s>(story: &'s [Value], what: &str) -> Vec<&'s Value> {
     story.iter().filter(|line| line["what"] == what).collect()
 }
 
-fn items<'v>(value: &'v Value) -> &'v [Value] {
+fn items(value: &Value) -> &[Value] {
     value.as_array().expect("a list")
 }
 
