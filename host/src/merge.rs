@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::RwLock;
 use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,9 @@ pub struct Engine {
     host: Arc<str>,
     forge: LocalForge,
     backend: Backend,
+    /// Held shared while an attempt is begun or asked to end, and alone while one is forgotten: whoever saw
+    /// it unended finds it in its folder, and does not begin it anew.
+    begins: Arc<RwLock<()>>,
     commits: channel::Receiver<u64>,
     stop: CancellationToken,
 }
@@ -64,6 +68,7 @@ impl Engine {
             host,
             forge,
             backend,
+            begins: Arc::default(),
             commits,
             stop,
         }

@@ -333,6 +333,7 @@ impl Engine {
                 }
                 if due(&retired, RETIRE_EVERY) {
                     self.db.retire_effects(i32::from(days), RETIRE_PAGE).await?;
+                    self.sweep().await?;
                     retired = Some(tokio::time::Instant::now());
                 }
                 anyhow::Ok(())
@@ -358,6 +359,27 @@ impl Engine {
         }
     }
 
+    /// Removes the folder of an attempt whose end is on record.
+    async fn forget(&self, id: &AttemptId) -> Result<(), pointsman_jobs::Error> {
+        let _alone = self.begins.write().await;
+        self.backend.local.forget(id).await
+    }
+
+    /// Removes what a host that died left: folders of attempts whose end is on record, and halves of folders.
+    async fn sweep(&self) -> anyhow::Result<()> {
+        for id in self.backend.local.list().await? {
+            if self.db.attempt_by_key(id.as_str()).await? == Some(true) {
+                match self.forget(&id).await {
+                    // Its host gave it up while it ran; it ends by itself.
+                    Err(pointsman_jobs::Error::NotEnded(_)) => {}
+                    forgotten => forgotten?,
+                }
+            }
+        }
+        self.backend.local.sweep().await?;
+        Ok(())
+    }
+
     async fn follow(&self, vouch: bool) -> anyhow::Result<()> {
         if vouch {
             self.db.renew_leases(&self.host, LEASE).await?;
@@ -369,7 +391,7 @@ impl Engine {
                     failpoint("collected");
                     self.db.attempt_ended(id, &ended).await?;
                     failpoint("ended");
-                    self.backend.local.forget(&AttemptId::new(&*key)?).await?;
+                    self.forget(&AttemptId::new(&*key)?).await?;
                 } else if vouch {
                     let key = AttemptId::new(&*key)?;
                     let until = u64::try_from(until).unwrap_or(0);

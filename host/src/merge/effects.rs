@@ -181,6 +181,7 @@ impl Engine {
     }
 
     async fn start_attempt(&self, effect: &Effect, id: i64) -> anyhow::Result<()> {
+        let _begins = self.begins.read().await;
         let Some(attempt) = self.db.attempt(id).await? else {
             return Ok(self.db.effect_done(effect, "unknown").await?);
         };
@@ -226,6 +227,7 @@ impl Engine {
     }
 
     async fn cancel_attempt(&self, effect: &Effect, id: i64) -> anyhow::Result<()> {
+        let _begins = self.begins.read().await;
         let Some(attempt) = self.db.attempt(id).await? else {
             return Ok(self.db.effect_done(effect, "unknown").await?);
         };
