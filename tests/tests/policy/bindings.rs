@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::join_all;
-use pointsman_tests::{TestHost, guest, plugin, problem, success, text};
+use pointsman_host::db::Db;
+use pointsman_host::db::turn::{NewSweep, TurnEnd};
+use pointsman_tests::{TestDatabase, TestHost, guest, plugin, problem, success, text};
 use reqwest::Method;
 use serde_json::json;
 
@@ -340,4 +342,46 @@ async fn a_binding_that_changed_meanwhile_is_not_overwritten() {
     let body = json!({"digest": patterns, "settings": {}});
     let refused = problem(broken.json(&body).send().await.unwrap()).await;
     assert!(refused["status"].as_u64().unwrap() < 500, "{refused}");
+}
+
+/// A binding can change between the moment at which a turn reads what is bound and the one at which it reads
+/// what changed: then it ends a sweep and begins the next like it at once.
+#[tokio::test]
+async fn a_sweep_that_is_asked_for_while_one_like_it_ends_is_not_lost() {
+    let database = TestDatabase::new().await;
+    let db = Db::open(&database.url).unwrap();
+    let pipeline = db.kernel_pipeline().await.unwrap().unwrap();
+    let lock = db.lock_pipeline(pipeline).await.unwrap().unwrap();
+    let sweep = || NewSweep {
+        hook: "ignore",
+        distro: None,
+        ignore: None,
+    };
+    let asked = TurnEnd {
+        sweeps: vec![sweep()],
+        ..TurnEnd::default()
+    };
+    db.turn_end(&lock, asked).await.unwrap();
+    let first = db.next_sweep(pipeline).await.unwrap().unwrap();
+    let both = TurnEnd {
+        sweeps: vec![sweep()],
+        swept: Some((first.id, None)),
+        ..TurnEnd::default()
+    };
+    db.turn_end(&lock, both).await.unwrap();
+    let next = db.next_sweep(pipeline).await.unwrap().unwrap();
+    assert_ne!(next.id, first.id);
+    // Asked for once more it is still one.
+    let again = TurnEnd {
+        sweeps: vec![sweep()],
+        ..TurnEnd::default()
+    };
+    db.turn_end(&lock, again).await.unwrap();
+    let swept = TurnEnd {
+        swept: Some((next.id, None)),
+        ..TurnEnd::default()
+    };
+    db.turn_end(&lock, swept).await.unwrap();
+    assert!(db.next_sweep(pipeline).await.unwrap().is_none());
+    db.close().await;
 }

@@ -157,14 +157,17 @@ impl Db {
         let noted = write_notes(conn, lock.pipeline, &end.notes, &ids).await?;
         for sweep in &end.sweeps {
             sqlx::query!(
+                // The one that this turn worked on does not count: it was asked with what was bound before.
                 "insert into sweep (pipeline_id, hook, distro_id, ignore_id)
                  select $1, $2, $3, $4 where not exists (
                    select from sweep where pipeline_id = $1 and hook = $2 and after_id = 0
-                     and distro_id is not distinct from $3 and ignore_id is not distinct from $4)",
+                     and distro_id is not distinct from $3 and ignore_id is not distinct from $4
+                     and id is distinct from $5)",
                 lock.pipeline,
                 sweep.hook,
                 sweep.distro,
                 sweep.ignore,
+                end.swept.map(|(id, _)| id),
             )
             .execute(&mut *conn)
             .await?;
