@@ -113,6 +113,8 @@ impl Git {
             "gc.auto=0".to_owned(),
             "maintenance.auto=false".to_owned(),
             "core.attributesFile=/dev/null".to_owned(),
+            // Hooks are for those who push: what one of them put there is not ours to run.
+            "core.hooksPath=/dev/null".to_owned(),
             // What was answered survives a power failure.
             "core.fsync=committed".to_owned(),
             "core.fsyncMethod=batch".to_owned(),

@@ -175,9 +175,11 @@ impl Parse<'_> {
         }
         self.seen_root = true;
         match element {
-            Element::Suite => self
-                .suites
-                .push(attribute(tag, b"name").unwrap_or_default()),
+            // Cut here: each of its cases takes it over.
+            Element::Suite => self.suites.push(bounded(
+                attribute(tag, b"name").unwrap_or_default(),
+                MAX_TEST_NAME_BYTES,
+            )),
             Element::Case => self.case(tag)?,
             Element::Verdict => self.verdict(tag, name.as_ref()),
             Element::Other => {}
@@ -298,6 +300,8 @@ fn duration_ms(text: Option<&str>) -> u64 {
 fn bounded(mut text: String, max_bytes: usize) -> String {
     if text.len() > max_bytes {
         text.truncate(text.floor_char_boundary(max_bytes));
+        // What was cut is given back: a name of megabytes is not held once for each test.
+        text.shrink_to_fit();
     }
     text
 }

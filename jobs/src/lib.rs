@@ -46,7 +46,7 @@ pub use error::Error;
 pub use exit::{Exit, Outcome};
 pub use id::AttemptId;
 pub use junit::{Test, TestOutcome, Tests};
-pub use local::{Local, Started, State, unix_ms};
+pub use local::{Detached, Local, Started, State, unix_ms};
 pub use log::LogPart;
 pub use shim::shim;
 pub use spec::{Flood, Spec, User};

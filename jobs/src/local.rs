@@ -264,19 +264,28 @@ impl Local {
     /// # Errors
     /// [`Error::NotEnded`], [`Error::Io`]; what could not be removed is taken up by [`Local::sweep`].
     pub async fn forget(&self, id: &AttemptId) -> Result<(), Error> {
+        self.detach(id).await?.remove().await
+    }
+
+    /// Makes an ended attempt unknown, at once however much it left; that is to be removed afterwards.
+    ///
+    /// # Errors
+    /// [`Error::NotEnded`], [`Error::Io`].
+    pub async fn detach(&self, id: &AttemptId) -> Result<Detached, Error> {
         let (folder, id) = (self.folder(id), id.clone());
         blocking(move || {
             if !folder.exists() {
-                return Ok(());
+                return Ok(Detached(None));
             }
             state::ended(&folder, &id)?;
             let gone = aside(&folder.0, ".gone-");
             match fs::rename(&folder.0, &gone) {
                 // Somebody else forgets it just now.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-                other => other.map_err(Error::io("removed", &folder.0))?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Detached(None)),
+                other => other
+                    .map_err(Error::io("removed", &folder.0))
+                    .map(|()| Detached(Some(gone))),
             }
-            remove::remove_tree(&gone).map_err(Error::io("removed", gone))
         })
         .await
     }
@@ -314,6 +323,21 @@ impl Local {
 
     fn folder(&self, id: &AttemptId) -> Folder {
         Folder(self.root.join("attempts").join(id.as_str()))
+    }
+}
+
+/// What an attempt left that is known no more. Dropped, it stays until [`Local::sweep`] finds it.
+#[derive(Debug)]
+pub struct Detached(Option<PathBuf>);
+
+impl Detached {
+    /// Removes it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn remove(self) -> Result<(), Error> {
+        let Some(gone) = self.0 else { return Ok(()) };
+        blocking(move || remove::remove_tree(&gone).map_err(Error::io("removed", gone))).await
     }
 }
 

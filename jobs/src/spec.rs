@@ -31,6 +31,10 @@ pub struct Spec {
     /// Who runs it. None: whoever runs the host, and then the job can do whatever the host can.
     #[serde(default)]
     pub user: Option<User>,
+    /// Groups beside that of `user`, without which they do nothing: what jobs may read together, such as the
+    /// repositories that they fetch from.
+    #[serde(default)]
+    pub groups: Vec<u32>,
     /// Unix time in milliseconds until which the host vouches for the attempt, before any renewal.
     pub lease_until_ms: u64,
     /// Wall clock, in milliseconds.
@@ -64,7 +68,7 @@ pub struct Spec {
     pub junit: Vec<String>,
 }
 
-/// A numeric user and group; a job has no other group.
+/// A numeric user and group; a job has no other group than those of [`Spec::groups`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// User id.
@@ -93,6 +97,7 @@ impl Spec {
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             user: None,
+            groups: Vec::new(),
             lease_until_ms,
             timeout_ms: DEFAULT_TIMEOUT_MS,
             kill_grace_ms: DEFAULT_KILL_GRACE_MS,

@@ -73,7 +73,13 @@ fn prepare(folder: &Folder) -> Result<Command, String> {
     {
         let uid = rustix::process::Uid::from_raw(user.uid);
         let gid = rustix::process::Gid::from_raw(user.gid);
-        own_thread::set_thread_groups(&[]).map_err(failed("groups"))?;
+        let groups = spec
+            .groups
+            .iter()
+            .copied()
+            .map(rustix::process::Gid::from_raw);
+        let groups: Vec<_> = groups.collect();
+        own_thread::set_thread_groups(&groups).map_err(failed("groups"))?;
         own_thread::set_thread_res_gid(gid, gid, gid).map_err(failed("group"))?;
         own_thread::set_thread_res_uid(uid, uid, uid).map_err(failed("user"))?;
     }
