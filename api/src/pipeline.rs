@@ -36,7 +36,7 @@ impl Limits {
 wire! {
     /// Which plugin version answers a hook of a pipeline.
     pub struct Binding {
-        /// The hook: `ignore`, `advance`.
+        /// The hook: `ignore`, `review`, ...
         pub hook: String,
         /// Its place in the hook's chain, from 0.
         pub position: i32,
@@ -152,7 +152,7 @@ wire! {
         pub hook: String,
         /// The place in the hook's chain.
         pub position: i32,
-        /// What it was about: the distro.
+        /// What it was about: a distro, `#12`, `lane 7`, a target branch.
         pub subject: String,
         /// What the plugin saw as the time.
         pub at: DateTime<Utc>,

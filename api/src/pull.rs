@@ -322,7 +322,8 @@ wire! {
 wire! {
     /// One condition of landing.
     pub struct Condition {
-        /// Stable, for programs: `open`, `approved`, `gate`, `lane`, `passed`, `tree-open`, `landing`.
+        /// Stable, for programs: `open`, `pipeline`, `policy`, `approved`, `gate`, `lane`, `passed`, `tree-open`,
+        /// `landing`.
         pub name: String,
         /// It holds.
         pub met: bool,

@@ -7,6 +7,9 @@ use crate::db::Db;
 use crate::db::lane::Filter;
 use crate::error::Result;
 
+/// Lanes that are looked through for the newest that could land.
+const LANES: u32 = 50;
+
 /// The conditions of one pull request.
 pub async fn pull(db: &Db, repository: &str, number: i32) -> Result<Explanation> {
     let pull = db.pull(repository, number).await?;
@@ -19,18 +22,15 @@ pub async fn pull(db: &Db, repository: &str, number: i32) -> Result<Explanation>
             number: Some(number),
             ..Filter::default()
         };
-        let lane = db
-            .lane_page(&filter, None, 1)
-            .await?
-            .items
-            .into_iter()
-            .next();
-        // A lane of another head says nothing of this one.
-        let lane = lane.filter(|l| {
-            l.members
-                .iter()
-                .any(|m| m.number == number && m.head == pull.head)
-        });
+        // A lane of another head says nothing of this one, and one that never lands nothing of landing.
+        let says = |l: &Lane| {
+            l.landing != "never"
+                && l.members
+                    .iter()
+                    .any(|m| m.number == number && m.head == pull.head)
+        };
+        let newest = db.lane_page(&filter, None, LANES).await?.items;
+        let lane = newest.into_iter().find(says);
         known = Some((merging, db.pipeline(name).await?, lane));
     }
     let conditions = match &known {

@@ -298,7 +298,7 @@ Example:
 pub(crate) struct Bind {
     /// The pipeline
     pub(crate) pipeline: String,
-    /// The hook: ignore, advance
+    /// The hook: ignore, advance; review, gate, select, run, triage, react
     pub(crate) hook: String,
     /// A plugin's name (its newest version), name@digest, or 8 or more digits of a digest
     pub(crate) plugin: String,
@@ -356,7 +356,7 @@ impl<T: Copy> Limit<T> {
 pub(crate) struct Shadow {
     /// The pipeline
     pub(crate) pipeline: String,
-    /// The hook: ignore, advance
+    /// The hook: ignore, advance; review, gate, select, run, triage, react
     pub(crate) hook: Option<String>,
     /// The candidate: a plugin's name (its newest version), name@digest, or 8 or more digits of a digest
     #[arg(requires = "hook")]
@@ -382,7 +382,7 @@ pub(crate) struct Shadow {
 pub(crate) struct Place {
     /// The pipeline
     pub(crate) pipeline: String,
-    /// The hook: ignore, advance
+    /// The hook: ignore, advance; review, gate, select, run, triage, react
     pub(crate) hook: String,
     /// The place in the hook's chain
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -469,7 +469,7 @@ pub(crate) struct DecisionList {
     /// Of this hook: ignore, advance
     #[arg(long)]
     pub(crate) hook: Option<String>,
-    /// About this distro
+    /// About this: a distro, #12, `lane 7`, a target branch
     #[arg(long)]
     pub(crate) subject: Option<String>,
     /// That ended like this: answered, abstained, trapped, ...

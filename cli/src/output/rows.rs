@@ -48,11 +48,15 @@ pub(crate) fn role(role: Role) -> &'static str {
 
 /// Whether a pipeline goes on, and if not, why.
 pub(crate) fn pipeline_state(pipeline: &Pipeline) -> String {
-    match (&pipeline.paused, &pipeline.held) {
+    let state = match (&pipeline.paused, &pipeline.held) {
         (Some(why), _) => format!("paused: {why}"),
         (None, Some(hold)) => format!("held by {}: {} ({})", hold.hook, hold.text, hold.code),
         (None, None) if pipeline.idle => "idle".to_owned(),
         (None, None) => "working".to_owned(),
+    };
+    match pipeline.merging.as_ref().and_then(|m| m.frozen.as_ref()) {
+        Some(frozen) => format!("{state}; the tree is closed: {frozen}"),
+        None => state,
     }
 }
 
@@ -298,7 +302,10 @@ impl Row for Pipeline {
         let bound = |binding: &Binding| format!("{}={}", binding.hook, binding.plugin);
         vec![
             self.name.clone(),
-            self.kind.clone(),
+            match &self.merging {
+                Some(merging) => format!("{} {}/{}", self.kind, merging.repository, merging.target),
+                None => self.kind.clone(),
+            },
             self.bindings
                 .iter()
                 .map(bound)

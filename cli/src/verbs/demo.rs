@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use pointsman_host::Database;
+
 use crate::args::demo::{Demo, Merge};
 use crate::context::Context;
 use crate::error::Error;
@@ -39,8 +41,18 @@ pub(super) fn run(context: &Context, demo: &Demo) -> Result<Exit, Error> {
 fn merge(context: &Context, args: &Merge) -> Result<Exit, Error> {
     // Refused before anything is made.
     let plugins = plugins(args.plugins.as_deref())?;
-    let place = Place::make(args.dir.as_deref())?;
     let runtime = serve::runtime()?;
+    if let Some(Database::Url(url)) = serve::database() {
+        // Before there is a server on it: one would take up the work of a record that is in use.
+        let unused = runtime.block_on(pointsman_host::is_unused(&url));
+        if !unused.map_err(|error| serve::from_host(&error))? {
+            return Err(Error::usage(
+                "the database that DATABASE_URL names is somebody's already",
+                "a demonstration wants an empty one: name another, or unset DATABASE_URL for an embedded one",
+            ));
+        }
+    }
+    let place = Place::make(args.dir.as_deref())?;
     let called_off = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&called_off);
     let mut signals = {

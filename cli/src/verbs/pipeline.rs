@@ -7,7 +7,7 @@ use std::path::Path;
 use pointsman_api::generation::Because;
 use pointsman_api::lane::Tip;
 use pointsman_api::pipeline::{Limits, Pipeline as Row, PutBinding, UpdatePipeline};
-use pointsman_api::pull::NewPipeline;
+use pointsman_api::pull::{Merging, NewPipeline};
 use serde_json::{Value, json};
 use ureq::http::Method;
 
@@ -178,6 +178,9 @@ fn show(context: &Context, client: &Client, name: &str) -> Result<Exit, Error> {
         &client.at(&["pipelines", name]),
         |pipeline: Row| {
             let held = pipeline.held.as_ref();
+            let merging = |fact: fn(&Merging) -> String| {
+                pipeline.merging.as_ref().map(fact).unwrap_or_default()
+            };
             context.out.table(&Table::facts(vec![
                 ("pipeline", format!("{} ({})", pipeline.name, pipeline.kind)),
                 ("state", pipeline_state(&pipeline)),
@@ -190,6 +193,16 @@ fn show(context: &Context, client: &Client, name: &str) -> Result<Exit, Error> {
                     held.and_then(|hold| hold.decision)
                         .map(|id| id.to_string())
                         .unwrap_or_default(),
+                ),
+                (
+                    "lands on",
+                    merging(|m| format!("{}/{}", m.repository, m.target)),
+                ),
+                ("tip", merging(|m| m.tip.clone().unwrap_or_default())),
+                ("slots", merging(|m| m.slots.to_string())),
+                (
+                    "closed by",
+                    merging(|m| m.frozen_by.clone().unwrap_or_default()),
                 ),
                 ("pending", pipeline.pending.to_string()),
                 ("turns", pipeline.turns.to_string()),

@@ -209,7 +209,11 @@ impl Db {
         let after: Option<i64> = after.map(cursor::decode).transpose()?;
         let mut rows = sqlx::query!(
             r#"select t.id, t.commit, t.tree, t.how, t.lane_id, t.at, exists (
-                 select from lane l where l.id = t.lane_id and l.tree = t.tree and l.state in ('landing', 'landed')
+                 -- Jobs ran on exactly this commit (or on another with its tree), and `triage` called that a pass.
+                 select from lane l join job j on j.lane_id = l.id and j.weight = 'required'
+                 where l.id = t.lane_id and l.tree = t.tree and l.commit = t.commit
+                 having count(*) filter (where j.state in ('ended', 'reused')) > 0
+                   and count(*) filter (where j.state in ('waiting', 'running')) = 0
                ) as "tested!"
                from tip t where t.pipeline_id = $1 and ($2::bigint is null or t.id < $2)
                order by t.id desc limit $3"#,

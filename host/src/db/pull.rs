@@ -221,7 +221,8 @@ impl Db {
         })
     }
 
-    pub(super) async fn repository_id(&self, name: &str, field: &str) -> Result<i32> {
+    /// The id of a repository by its name; `field` is where the caller gave it.
+    pub async fn repository_id(&self, name: &str, field: &str) -> Result<i32> {
         sqlx::query_scalar!(
             "select id from repository where name = $1 and deleted_at is null",
             name
@@ -246,6 +247,22 @@ impl Db {
         limit: u32,
     ) -> Result<Page<Pull>> {
         self.repository_id(repository, "repository").await?;
+        let unknown_word = [
+            ("state", &filter.state, &["open", "landed", "closed"][..]),
+            (
+                "approval",
+                &filter.approval,
+                &["approved", "pending", "rejected"][..],
+            ),
+        ];
+        for (field, word, known) in unknown_word {
+            if let Some(word) = word
+                && !known.contains(&word.as_str())
+            {
+                let text = format!("`{field}` is one of {}", known.join(", "));
+                return Err(invalid("filter_invalid", field, text));
+            }
+        }
         let after: Option<i32> = after.map(cursor::decode).transpose()?;
         let mut sql = QueryBuilder::new(COLUMNS);
         sql.push_bind(repository);
@@ -322,6 +339,7 @@ impl Db {
         limit: u32,
     ) -> Result<Page<Comment>> {
         let after: Option<i64> = after.map(cursor::decode).transpose()?;
+        self.pull(repository, number).await?;
         let mut items = sqlx::query_as!(
             Comment,
             "select c.id, c.by, c.body, c.head, c.at from comment c join pull_request q on q.id = c.pull_request_id
@@ -349,21 +367,8 @@ impl Db {
     ) -> Result<i32> {
         let id = self.repository_id(repository, "repository").await?;
         check_labels(&new.labels)?;
+        check_texts(Some(&new.title), Some(&new.body))?;
         let title = new.title.trim();
-        if title.is_empty() || title.len() > 1_024 || title.chars().any(char::is_control) {
-            return Err(invalid(
-                "title_invalid",
-                "/title",
-                "a title is one line of 1 to 1,024 bytes",
-            ));
-        }
-        if new.body.len() > 65_536 || new.body.contains('\0') {
-            return Err(invalid(
-                "body_invalid",
-                "/body",
-                "a description has at most 65,536 bytes, and no NUL",
-            ));
-        }
         let number = sqlx::query_scalar!(
             r#"update repository set next_number = next_number + 1 where id = $1 returning next_number - 1 as "n!""#,
             id
@@ -409,6 +414,7 @@ impl Db {
         number: i32,
         update: &UpdatePull,
     ) -> Result<Written> {
+        check_texts(update.title.as_deref(), update.body.as_deref())?;
         let id = self.pull_id(batch, repository, number).await?;
         if let Some(state) = &update.state
             && !matches!(state.as_str(), "open" | "closed")
@@ -419,13 +425,23 @@ impl Db {
                 "a person sets `open` or `closed`; it is landed by landing it",
             ));
         }
+        let landed = sqlx::query_scalar!(
+            r#"select state = 'landed' as "landed!" from pull_request where id = $1"#,
+            id
+        )
+        .fetch_one(batch.conn())
+        .await?;
+        if landed {
+            let text = "the pull request has landed, and stays as it is";
+            return Err(Refusal::new(Kind::Conflict, "pull_over", text).into());
+        }
         let updated = sqlx::query!(
             "update pull_request set title = coalesce($2, title), body = coalesce($3, body),
                draft = coalesce($4, draft), state = coalesce($5, state),
                ended_at = case coalesce($5, state) when 'open' then null else coalesce(ended_at, now()) end
              where id = $1 and state <> 'landed'",
             id,
-            update.title,
+            update.title.as_deref().map(str::trim),
             update.body,
             update.draft,
             update.state,
@@ -457,6 +473,23 @@ impl Db {
         .await?
         .ok_or_else(|| unknown(repository, number))
     }
+}
+
+/// A title is one line: it stands in the message of the commit that lands.
+fn check_texts(title: Option<&str>, body: Option<&str>) -> Result<()> {
+    let bad_title = |title: &str| {
+        let title = title.trim();
+        title.is_empty() || title.len() > 1_024 || title.chars().any(char::is_control)
+    };
+    if title.is_some_and(bad_title) {
+        let text = "a title is one line of 1 to 1,024 bytes";
+        return Err(invalid("title_invalid", "/title", text));
+    }
+    if body.is_some_and(|body| body.len() > 65_536 || body.contains('\0')) {
+        let text = "a description has at most 65,536 bytes, and no NUL";
+        return Err(invalid("body_invalid", "/body", text));
+    }
+    Ok(())
 }
 
 pub(super) fn check_labels(labels: &[String]) -> Result<()> {

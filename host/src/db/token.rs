@@ -191,6 +191,27 @@ impl Db {
         })
     }
 
+    /// Whether nobody has used this database yet: it has no tables, or those of a record without a token.
+    pub async fn is_unused(&self) -> Result<bool> {
+        // Of a database that may have none of our tables, or somebody else's.
+        let tables: i64 =
+            sqlx::query_scalar("select count(*) from pg_tables where schemaname = 'public'")
+                .fetch_one(&self.read)
+                .await?;
+        let ours: bool = sqlx::query_scalar("select to_regclass('public.token') is not null")
+            .fetch_one(&self.read)
+            .await?;
+        Ok(match ours {
+            true => {
+                let tokens: i64 = sqlx::query_scalar("select count(*) from token")
+                    .fetch_one(&self.read)
+                    .await?;
+                tokens == 0
+            }
+            false => tables == 0,
+        })
+    }
+
     /// Whether there is any token in force: if not, the host makes the first.
     pub async fn has_admin(&self) -> Result<bool> {
         Ok(sqlx::query_scalar!(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use pointsman_api::generation::Written;
 use pointsman_api::lane::{Lane, Tip};
@@ -20,10 +20,13 @@ use crate::db::lane::Filter;
 use crate::db::pull;
 use crate::error::{Kind, Refusal, Result};
 
+/// Where to read a log on.
+const NEXT: &str = "pointsman-next";
 /// Bytes of a log or a file in one reply.
 const MAX_PART: usize = 1 << 20;
-/// Pull requests in one of the lists that are not paged.
-const MAX_LISTED: u32 = 1_000;
+/// Rows that are read at once for a list that is not paged: a pipeline has some hundred lanes that live, and
+/// `select` is told of 1,000 pull requests.
+const PAGE: u32 = 1_000;
 
 /// Makes a pipeline that lands pull requests on one branch. A branch has one.
 #[utoipa::path(post, path = "/v1/pipelines", tag = "pipelines", request_body = NewPipeline, responses((status = 200, body = Written)))]
@@ -32,6 +35,7 @@ pub(super) async fn create_pipeline(
     State(app): State<App>,
     Json(body): Json<NewPipeline>,
 ) -> Result<Json<Written>> {
+    app.engine.check_branch(&body.target, "/target")?;
     let mut batch = app
         .db
         .begin(&actor, body.comment.as_deref(), || {
@@ -74,23 +78,22 @@ pub(super) async fn pipeline_status(
         ..Filter::default()
     };
     let mut running = BTreeMap::new();
-    for lane in app.db.lane_page(&filter, None, MAX_LISTED).await?.items {
+    // The newest first, so that of a pull request in two lanes the newest one is shown.
+    for lane in app.db.lane_page(&filter, None, PAGE).await?.items {
         for member in lane.members {
-            running.insert(
-                member.number,
-                Under {
-                    lane: lane.id,
-                    state: lane.state.clone(),
-                    head: member.head,
-                    base: lane.base.clone(),
-                    commit: lane.commit.clone(),
-                },
-            );
+            running.entry(member.number).or_insert_with(|| Under {
+                lane: lane.id,
+                state: lane.state.clone(),
+                head: member.head,
+                base: lane.base.clone(),
+                commit: lane.commit.clone(),
+            });
         }
     }
     Ok(Json(running))
 }
 
+/// All of them, however many pages that is.
 async fn numbers(app: &App, name: &str, filter: pull::Filter) -> Result<Json<Vec<i32>>> {
     let (_, merging) = app.db.merging(name).await?;
     let filter = pull::Filter {
@@ -98,11 +101,19 @@ async fn numbers(app: &App, name: &str, filter: pull::Filter) -> Result<Json<Vec
         target: Some(merging.target),
         ..filter
     };
-    let page = app
-        .db
-        .pulls(&merging.repository, &filter, None, MAX_LISTED)
-        .await?;
-    let mut numbers: Vec<i32> = page.items.into_iter().map(|pull| pull.number).collect();
+    let mut numbers: Vec<i32> = vec![];
+    let mut after = None;
+    loop {
+        let page = app
+            .db
+            .pulls(&merging.repository, &filter, after.as_deref(), PAGE)
+            .await?;
+        numbers.extend(page.items.into_iter().map(|pull| pull.number));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
     numbers.reverse();
     Ok(Json(numbers))
 }
@@ -153,17 +164,28 @@ pub(super) async fn passing(
 }
 
 /// Looks at a pull request again, and lands it if it may. Nothing that is in its way is passed over: `why`
-/// says what is.
+/// says what is. The reply is the pull request as it was found.
 #[utoipa::path(post, path = "/v1/pipelines/{name}/try-merge/{number}", tag = "pipelines", params(("name", description = "The pipeline"), ("number" = i32, description = "The pull request")), request_body = PullAction, responses((status = 200, body = pointsman_api::pull::Pull)))]
 pub(super) async fn try_merge(
     Writer(_): Writer,
     State(app): State<App>,
     Path((name, number)): Path<(String, i32)>,
-    Json(_): Json<PullAction>,
+    Json(body): Json<PullAction>,
 ) -> Result<Json<pointsman_api::pull::Pull>> {
     let (_, merging) = app.db.merging(&name).await?;
     let found = app.db.pull(&merging.repository, number).await?;
-    app.db.look_again(&merging.repository, number).await?;
+    if found.target != merging.target {
+        let text = format!(
+            "#{number} goes to {}, and {name} lands on {}",
+            found.target, merging.target
+        );
+        return Err(Refusal::new(Kind::Conflict, "pull_elsewhere", text)
+            .hint("`pointsman pipeline list` shows which pipeline lands where.")
+            .into());
+    }
+    app.db
+        .look_again(&merging.repository, number, body.head.as_deref())
+        .await?;
     Ok(Json(found))
 }
 
@@ -253,7 +275,8 @@ pub(super) struct Part {
     from: u64,
 }
 
-/// A part of an attempt's log, at most 1 MiB, also while it runs.
+/// A part of an attempt's log, at most 1 MiB, also while it runs. The header `pointsman-next` says from which
+/// byte to read on: of a long log the middle is cut, and a line stands in its place.
 #[utoipa::path(get, path = "/v1/attempts/{key}/log", tag = "pipelines", params(("key", description = "The attempt"), Part), responses((status = 200, content_type = "text/plain", body = String)))]
 pub(super) async fn attempt_log(
     _: Reader,
@@ -263,17 +286,18 @@ pub(super) async fn attempt_log(
 ) -> Result<Response> {
     known(&app, &key).await?;
     let log = app.engine.log(&key, part.from, MAX_PART).await?;
-    let bytes =
+    let (bytes, next) =
         log.ok_or_else(|| not_here("the log is not on this host: ask the one that runs the job"))?;
-    Ok((
-        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
-        Body::from(bytes),
-    )
-        .into_response())
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (HeaderName::from_static(NEXT), next.to_string()),
+    ];
+    Ok((headers, Body::from(bytes)).into_response())
 }
 
 /// A part of a file that an attempt left, at most 1 MiB.
-#[utoipa::path(get, path = "/v1/attempts/{key}/files/{path}", tag = "pipelines", params(("key", description = "The attempt"), ("path", description = "The file"), Part), responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>)))]
+#[utoipa::path(get, path = "/v1/attempts/{key}/files/{*path}", tag = "pipelines", params(("key", description = "The attempt"), ("path", description = "The file"), Part), responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>)))]
 pub(super) async fn attempt_file(
     _: Reader,
     State(app): State<App>,

@@ -151,6 +151,12 @@ pub(super) async fn create_pull(
     Json(mut body): Json<NewPull>,
 ) -> Result<Json<Pull>> {
     let author = speaker(&reader, body.author.take())?;
+    // The record first: what is no repository there is none on disk either.
+    app.db.repository_id(&repository, "repository").await?;
+    if let Some(fork) = &body.head_repository {
+        app.db.repository_id(fork, "/head_repository").await?;
+    }
+    app.engine.check_branch(&body.target, "/target")?;
     let source = body.head_repository.as_deref().unwrap_or(&repository);
     let head = app
         .engine

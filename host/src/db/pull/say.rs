@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use super::super::batch::nothing;
 use super::super::{Batch, Db};
-use super::{Speaker, check_labels};
+use super::{MAX_LABELS, Speaker, check_labels};
 use crate::error::{Kind, Refusal, Result, invalid};
 
 impl Db {
@@ -95,6 +95,20 @@ impl Db {
         check_labels(&[label.to_owned()])?;
         let changed = match set {
             SetLabel::On => {
+                let others = sqlx::query_scalar!(
+                    r#"select count(*) as "others!" from label
+                       where pull_request_id = $1 and deleted_at is null and name <> $2"#,
+                    id,
+                    label,
+                )
+                .fetch_one(batch.conn())
+                .await?;
+                if others >= MAX_LABELS {
+                    let text = format!("the pull request has {others} labels, and {MAX_LABELS} may be");
+                    return Err(Refusal::new(Kind::Conflict, "labels_full", text)
+                        .hint("Take one off first.")
+                        .into());
+                }
                 sqlx::query!(
                     "insert into label as l (pull_request_id, name, by, head)
                      select $1, $2, $3, head from pull_request where id = $1
@@ -167,7 +181,21 @@ impl Db {
     }
 
     /// A person wants the policies to look at it again.
-    pub async fn look_again(&self, repository: &str, number: i32) -> Result<()> {
+    pub async fn look_again(
+        &self,
+        repository: &str,
+        number: i32,
+        head: Option<&str>,
+    ) -> Result<()> {
+        let present = sqlx::query_scalar!(
+            "select q.head from pull_request q join repository g on g.id = q.repository_id
+             where g.name = $1 and q.number = $2",
+            repository,
+            number,
+        )
+        .fetch_one(&self.read)
+        .await?;
+        same_head(&present, head)?;
         sqlx::query!(
             "insert into cause (pipeline_id, kind, pull_request_id)
              select m.id, 'pull', q.id from pull_request q join repository g on g.id = q.repository_id
