@@ -23,4 +23,4 @@ pub mod turn;
 pub use config::{Config, Database};
 pub use policy::compile_child_main;
 pub use server::openapi_json;
-pub use start::{Server, create_token_in, migrate, start};
+pub use start::{Server, create_token_in, is_unused, migrate, start};

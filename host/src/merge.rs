@@ -125,13 +125,22 @@ impl Engine {
         self.forge.create(name, branch).await.map_err(refused)
     }
 
+    /// Whether git takes this for the name of a branch.
+    pub fn check_branch(&self, name: &str, field: &str) -> Result<()> {
+        let refusal = |bad: pointsman_forge::BadName| {
+            Refusal::new(Kind::Invalid, "branch_invalid", bad.to_string()).field(field)
+        };
+        let branch: std::result::Result<pointsman_forge::Branch, _> = name.parse();
+        Ok(branch.map(drop).map_err(refusal)?)
+    }
+
     /// Where a branch points now; none: there is no such branch.
     pub async fn branch(&self, repository: &str, branch: &str) -> Result<Option<String>> {
         self.forge.branch(repository, branch).await.map_err(refused)
     }
 
-    /// A part of an attempt's log; none: it is not here.
-    pub async fn log(&self, key: &str, from: u64, max: usize) -> Result<Option<Vec<u8>>> {
+    /// A part of an attempt's log, and where to read on; none: it is not here.
+    pub async fn log(&self, key: &str, from: u64, max: usize) -> Result<Option<(Vec<u8>, u64)>> {
         Ok(self.backend.log(key, from, max).await?)
     }
 
@@ -165,6 +174,12 @@ fn refused(error: anyhow::Error) -> Error {
     use pointsman_forge::{BadName, Error as Git};
     let text = match (error.downcast_ref::<Git>(), error.downcast_ref::<BadName>()) {
         (Some(Git::NoRepository { .. }), _) | (None, Some(_)) => error.to_string(),
+        // For an operator to mend, who reads it here.
+        (Some(git @ (Git::GitMissing { .. } | Git::GitTooOld { .. })), _) => {
+            return Refusal::new(Kind::Conflict, git.code(), git.to_string())
+                .hint("Ask whoever runs the server.")
+                .into();
+        }
         _ => return Error::Internal(error),
     };
     Refusal::new(Kind::Invalid, "git_refused", text)

@@ -49,6 +49,8 @@ pub struct Server {
     tasks: Vec<JoinHandle<()>>,
     db: Db,
     embedded: Option<Embedded>,
+    /// Held as long as the host runs.
+    _lock: fs::File,
 }
 
 /// Starts a host: the database where it is embedded, migrations, the turn, the HTTP API. `progress` is
@@ -108,6 +110,7 @@ pub async fn start(
         config.decision_days,
         config.ceilings,
     );
+    let lock = lock(&config.data_dir)?;
     let engine = engine(&config, &db, stop.clone())?;
     engine.recover().await?;
     let mut tasks = engine.start(&runtime, config.ceilings, config.decision_days, DRAIN);
@@ -140,6 +143,7 @@ pub async fn start(
         tasks,
         db,
         embedded,
+        _lock: lock,
     })
 }
 
@@ -231,20 +235,51 @@ impl Drop for Server {
     }
 }
 
+/// Takes the data directory for this host alone: what jobs run there are its own to end and to forget. The
+/// lock goes with the process, however that ends.
+fn lock(data_dir: &Path) -> anyhow::Result<fs::File> {
+    let path = data_dir.join("host.lock");
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => anyhow::bail!(
+            "another host runs on {}: give each host a data directory of its own (--data-dir)",
+            data_dir.display()
+        ),
+        Err(fs::TryLockError::Error(error)) => {
+            Err(anyhow::Error::from(error).context(format!("cannot lock {}", path.display())))
+        }
+    }
+}
+
 /// What merge pipelines work with: git, jobs, and a name of this host's own.
 fn engine(config: &Config, db: &Db, stop: CancellationToken) -> anyhow::Result<Engine> {
-    for dir in [&config.forge_dir, &config.jobs_dir, &config.secrets_dir] {
-        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    }
     let user = config.job_user.map(|(uid, gid)| User { uid, gid });
-    for (dir, mode) in [(&config.secrets_dir, 0o700), (&config.forge_dir, 0o750)] {
-        fs::set_permissions(dir, fs::Permissions::from_mode(mode))
-            .with_context(|| format!("cannot set the mode of {}", dir.display()))?;
+    for (dir, mode) in [
+        (&config.forge_dir, 0o750),
+        (&config.jobs_dir, 0o711),
+        (&config.secrets_dir, 0o700),
+    ] {
+        // A folder that is there has the rights that somebody gave it.
+        if dir.exists() {
+            continue;
+        }
+        let made = fs::DirBuilder::new().recursive(true).mode(mode).create(dir);
+        made.with_context(|| format!("cannot make {}", dir.display()))?;
+        if let Some(user) = user
+            && *dir == config.forge_dir
+        {
+            // Jobs fetch from the forge, as a group that is theirs alone.
+            std::os::unix::fs::chown(dir, None, Some(user.gid))
+                .with_context(|| format!("cannot give {} to jobs", dir.display()))?;
+        }
     }
-    if let Some(user) = user {
-        // Jobs fetch from the forge, as a group that is theirs alone, and pass through to their folders.
-        std::os::unix::fs::chown(&config.forge_dir, None, Some(user.gid))
-            .with_context(|| format!("cannot give {} to jobs", config.forge_dir.display()))?;
+    if user.is_some() {
+        // Jobs pass through to their folders, and to the forge.
         for dir in [&config.data_dir, &config.jobs_dir] {
             let mode = fs::metadata(dir)?.permissions().mode();
             fs::set_permissions(dir, fs::Permissions::from_mode(mode | 0o011))
@@ -286,6 +321,15 @@ pub async fn migrate(database_url: &str) -> anyhow::Result<Vec<String>> {
     let applied = db.migrate().await?;
     db.close().await;
     Ok(applied)
+}
+
+/// Whether nobody has used this database yet.
+pub async fn is_unused(database_url: &str) -> anyhow::Result<bool> {
+    let db = Db::open(database_url)?;
+    db.reach().await?;
+    let unused = db.is_unused().await?;
+    db.close().await;
+    Ok(unused)
 }
 
 /// Makes a token in a database, with no server: how the first one comes about on a shared database.

@@ -217,8 +217,9 @@ impl Worker {
         }
         let held = end.hold.is_some();
         let dropped = self.db.turn_end(lock, end).await?;
-        metrics::counter!("pointsman_turns_total").increment(1);
-        metrics::histogram!("pointsman_turn_seconds").record(began.elapsed().as_secs_f64());
+        metrics::counter!("pointsman_turns_total", "kind" => "kernel").increment(1);
+        metrics::histogram!("pointsman_turn_seconds", "kind" => "kernel")
+            .record(began.elapsed().as_secs_f64());
         if dropped > 0 {
             tracing::info!(
                 dropped,

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use crate::packages::{self, C_COMPILER, POSTGRES};
+use crate::packages::{self, C_COMPILER, GIT, POSTGRES};
 use crate::{process, stock_plugins};
 
 #[derive(clap::Args)]
@@ -22,9 +22,9 @@ pub(crate) struct Args {
 pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<()> {
     let own_database = std::env::var_os("DATABASE_URL").is_none_or(|url| url.is_empty());
     packages::ensure(if own_database {
-        &[C_COMPILER, POSTGRES]
+        &[C_COMPILER, GIT, POSTGRES]
     } else {
-        &[C_COMPILER]
+        &[C_COMPILER, GIT]
     })?;
     let plugins = stock_plugins(root)?;
     eprintln!("up: building pointsman (minutes the first time, seconds after that)");

@@ -22,9 +22,9 @@ use crate::plan::merge::{
     Approval, Attempt, Candidate, Job, JobState, Landing, Lane, LaneState, Need, On, Verdict, Why,
 };
 
-pub use attempts::{Ended, Running};
+pub use attempts::{Claim, Ended, Running};
 pub use branches::{Head, NewHead, Watched};
-pub use effects::{Built, Effect, EffectKind, Landed, LanePlan};
+pub use effects::{Built, Effect, EffectKind, Landed, LanePlan, PlanMember};
 pub use facts::{PullFacts, ReviewRow};
 pub use reactions::Reaction;
 pub use write::{MergeEnd, Standing, StandingChange};

@@ -75,7 +75,7 @@ impl Backend {
         })
     }
 
-    pub(super) async fn start(&self, attempt: &Running, _forge: &str) -> Result<(), NotStarted> {
+    pub(super) async fn start(&self, attempt: &Running) -> Result<(), NotStarted> {
         let spec = self.spec(attempt).map_err(NotStarted::Never)?;
         let id = AttemptId::new(&*attempt.key).map_err(|e| NotStarted::Never(e.to_string()))?;
         match self.local.start(&id, &spec).await {
@@ -160,13 +160,23 @@ impl Backend {
         Ok(self.local.cancel(&AttemptId::new(key)?, why).await?)
     }
 
-    /// A part of an attempt's log: while it runs from its folder, then from the store.
-    pub async fn log(&self, key: &str, from: u64, max: usize) -> anyhow::Result<Option<Vec<u8>>> {
+    /// A part of an attempt's log, and where to read on: while it runs from its folder, then from the store.
+    pub async fn log(
+        &self,
+        key: &str,
+        from: u64,
+        max: usize,
+    ) -> anyhow::Result<Option<(Vec<u8>, u64)>> {
         let id = AttemptId::new(key)?;
         if self.local.state(&id).await? != State::Unknown {
-            return Ok(Some(self.local.read_log(&id, from, max).await?.bytes));
+            let part = self.local.read_log(&id, from, max).await?;
+            return Ok(Some((part.bytes, part.next)));
         }
-        self.stored(key, LOG, from, max).await
+        let part = self.stored(key, LOG, from, max).await?;
+        Ok(part.map(|bytes| {
+            let next = from + bytes.len() as u64;
+            (bytes, next)
+        }))
     }
 
     /// A part of something that was kept; none: there is no such thing.
@@ -188,12 +198,18 @@ impl Backend {
         from: u64,
         max: usize,
     ) -> anyhow::Result<Option<Vec<u8>>> {
-        let to = from.saturating_add(max as u64);
-        let object = match self.store.get(key, path, Some(from..to)).await {
-            Ok(object) => object,
-            Err(StoreError::NotThere { .. }) => return Ok(None),
+        // How long it is first: a part that begins behind the end is empty, and no error.
+        let bytes = match self.store.get(key, path, None).await {
+            Ok(object) => object.bytes,
+            // A name that no file can have is none of a file.
+            Err(StoreError::NotThere(_) | StoreError::BadKey(_)) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
+        let to = from.saturating_add(max as u64).min(bytes);
+        if from >= to {
+            return Ok(Some(vec![]));
+        }
+        let object = self.store.get(key, path, Some(from..to)).await?;
         let parts: Vec<bytes::Bytes> = object.content.try_collect().await?;
         Ok(Some(parts.concat()))
     }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use pointsman_forge::{
-    Built as GitBuilt, Identity, Landed as GitLanded, Member, MergePlan, Method, Oid,
+    Ancestry, Built as GitBuilt, Error as GitError, Identity, Landed as GitLanded, Member,
+    MergePlan, Method, Oid, Repository,
 };
 
 use super::Engine;
 use super::failpoint::failpoint;
-use crate::db::merge::{Built, Effect, EffectKind, Ended, Landed};
+use crate::db::merge::{Built, Claim, Effect, EffectKind, Ended, Landed, LanePlan, PlanMember};
 
 /// How long one effect may take until another worker begins it anew.
 const LEASE: Duration = Duration::from_secs(120);
@@ -88,36 +89,33 @@ impl Engine {
                 }
             }
             members => {
-                let method = match plan.attrs.get("merge.method").map(String::as_str) {
-                    Some("squash") => Method::Squash,
-                    _ => Method::Merge,
-                };
-                let own = plan
-                    .attrs
-                    .get("merge.message")
-                    .filter(|_| members.len() == 1);
-                let member = |(number, head, title, author): &(i32, String, String, String)| {
-                    let message = format!(
-                        "Merge #{number}: {title}\n\nProposed by {author}, tested as lane {lane}.\n"
-                    );
-                    anyhow::Ok(Member {
-                        head: head.parse()?,
-                        message: own.cloned().unwrap_or(message),
-                        method,
-                    })
-                };
-                let merge = MergePlan {
-                    base,
-                    members: members.iter().map(member).collect::<anyhow::Result<_>>()?,
-                    identity: Identity {
-                        name: IDENTITY.0.to_owned(),
-                        email: IDENTITY.1.to_owned(),
+                let plan = (&plan, members, lane);
+                match Self::merge(&repository, base, plan).await {
+                    Err(error) => match error.downcast_ref::<GitError>() {
+                        // Tried again, it would be refused again.
+                        Some(refused @ (GitError::BadPlan { .. } | GitError::NoCommit { .. })) => {
+                            let built = Built::Impossible {
+                                code: "lane.unbuildable",
+                                merged: None,
+                                text: refused.to_string(),
+                            };
+                            return Ok(self.db.lane_built(effect, lane, &built).await?);
+                        }
+                        _ => return Err(error),
                     },
-                    at: u64::try_from(plan.created_at.timestamp()).unwrap_or(0),
-                };
-                repository.build(&merge).await?
+                    Ok(built) => built,
+                }
             }
         };
+        // The target has the head only if the lane stands on the target, and the head lies in that.
+        let mut merged = None;
+        if let GitBuilt::AlreadyMerged { member } = built
+            && !plan.on_lane
+            && let Some((_, head, _, _)) = plan.members.get(member)
+            && repository.is_ancestor(&head.parse()?, &base).await? == Ancestry::Ancestor
+        {
+            merged = Some(member);
+        }
         let number = |place: usize| plan.members.get(place).map_or(0, |m| m.0);
         let built = match built {
             GitBuilt::Lane { commit, tree, .. } => {
@@ -131,14 +129,19 @@ impl Engine {
                 member,
                 paths: paths.join("\n"),
             },
-            GitBuilt::AlreadyMerged { member } => Built::Impossible {
+            GitBuilt::AlreadyMerged { member } if merged.is_some() => Built::Impossible {
                 code: "lane.merged",
-                merged: Some(member),
+                merged,
                 text: format!(
                     "{} has the head of #{} already",
                     plan.target,
                     number(member)
                 ),
+            },
+            GitBuilt::AlreadyMerged { member } => Built::Impossible {
+                code: "lane.contained",
+                merged: None,
+                text: format!("#{} changes nothing on what it stands on", number(member)),
             },
             GitBuilt::Gone { oid } => Built::Impossible {
                 code: "lane.gone",
@@ -148,6 +151,73 @@ impl Engine {
         };
         failpoint("built");
         Ok(self.db.lane_built(effect, lane, &built).await?)
+    }
+
+    /// Merges the members one onto the other. A member that those before it have in them adds nothing, and is
+    /// left out: it lands with them. Where nothing is left, the first of all is said to be there already.
+    async fn merge(
+        repository: &Repository,
+        base: Oid,
+        (plan, members, lane): (&LanePlan, &[PlanMember], i64),
+    ) -> anyhow::Result<GitBuilt> {
+        let method = match plan.attrs.get("merge.method").map(String::as_str) {
+            Some("squash") => Method::Squash,
+            _ => Method::Merge,
+        };
+        let own = plan
+            .attrs
+            .get("merge.message")
+            .filter(|_| members.len() == 1);
+        let member = |(number, head, title, author): &PlanMember| {
+            let message = format!(
+                "Merge #{number}: {title}\n\nProposed by {author}, tested as lane {lane}.\n"
+            );
+            anyhow::Ok(Member {
+                head: head.parse()?,
+                message: own.cloned().unwrap_or(message),
+                method,
+            })
+        };
+        let mut merge = MergePlan {
+            base,
+            members: members.iter().map(member).collect::<anyhow::Result<_>>()?,
+            identity: Identity {
+                name: IDENTITY.0.to_owned(),
+                email: IDENTITY.1.to_owned(),
+            },
+            at: u64::try_from(plan.created_at.timestamp()).unwrap_or(0),
+        };
+        // Places in the lane of those that are left.
+        let mut places: Vec<usize> = (0..members.len()).collect();
+        loop {
+            let built = repository.build(&merge).await?;
+            let place = |left: usize| places.get(left).copied().unwrap_or(left);
+            let left = match built {
+                GitBuilt::AlreadyMerged { member } => member,
+                GitBuilt::Conflict {
+                    member,
+                    paths,
+                    text,
+                } => {
+                    let member = place(member);
+                    return Ok(GitBuilt::Conflict {
+                        member,
+                        paths,
+                        text,
+                    });
+                }
+                built => return Ok(built),
+            };
+            let head = merge.members[left].head;
+            let in_base = repository.is_ancestor(&head, &base).await? == Ancestry::Ancestor;
+            if in_base || places.len() == 1 {
+                return Ok(GitBuilt::AlreadyMerged {
+                    member: place(left),
+                });
+            }
+            merge.members.remove(left);
+            places.remove(left);
+        }
     }
 
     async fn land(&self, effect: &Effect, lane: i64) -> anyhow::Result<()> {
@@ -169,12 +239,19 @@ impl Engine {
             .context("a lane without a commit")?
             .parse()?;
         let repository = self.forge.open(&plan.repository).await?;
-        let landed = match repository.land(&plan.target.parse()?, &from, &to).await? {
+        let landed = match repository.land(&plan.target.parse()?, &from, &to).await {
             // Said so too if we did it before, and died before we could write it down.
-            GitLanded::Moved | GitLanded::AlreadyThere => Landed::Moved,
-            GitLanded::Stale { tip } => Landed::Stale {
+            Ok(GitLanded::Moved | GitLanded::AlreadyThere) => Landed::Moved,
+            Ok(GitLanded::Stale { tip }) => Landed::Stale {
                 tip: tip.map(|tip| tip.to_string()),
             },
+            // Tried again, it would be refused again, and nothing else would land meanwhile.
+            Err(refused @ (GitError::NotADescendant { .. } | GitError::NoCommit { .. })) => {
+                Landed::Impossible {
+                    text: refused.to_string(),
+                }
+            }
+            Err(error) => return Err(error.into()),
         };
         failpoint("landed");
         Ok(self.db.lane_landed(effect, lane, &landed).await?)
@@ -185,18 +262,7 @@ impl Engine {
         let Some(attempt) = self.db.attempt(id).await? else {
             return Ok(self.db.effect_done(effect, "unknown").await?);
         };
-        if attempt.state == "ended" {
-            return Ok(self.db.effect_done(effect, "it has ended").await?);
-        }
-        if attempt
-            .host
-            .as_deref()
-            .is_some_and(|host| host != &*self.host)
-        {
-            // That host runs it, or its lease lapses.
-            return Ok(self.db.effect_done(effect, "another host has it").await?);
-        }
-        if attempt.host.is_none() && (attempt.over || attempt.cancel.is_some()) {
+        if attempt.state == "waiting" && (attempt.over || attempt.cancel.is_some()) {
             let why = attempt
                 .cancel
                 .clone()
@@ -209,11 +275,18 @@ impl Engine {
                 .effect_done(effect, "cancelled before it began")
                 .await?);
         }
-        self.db
-            .attempt_claimed(effect, &attempt, &self.host, super::attempts::LEASE)
-            .await?;
+        let lease = super::attempts::LEASE;
+        if self
+            .db
+            .claim_attempt(effect, &attempt, &self.host, lease)
+            .await?
+            == Claim::NotOurs
+        {
+            // It has ended, or another host runs it: then that one's lease lapses if it does not.
+            return Ok(self.db.effect_done(effect, "it is not this host's").await?);
+        }
         failpoint("claimed");
-        match self.backend.start(&attempt, &self.forge.place("")).await {
+        match self.backend.start(&attempt).await {
             Ok(()) => {}
             Err(super::attempts::NotStarted::Never(why)) => {
                 self.db

@@ -112,6 +112,7 @@ impl Turns {
                 );
                 let until = tokio::time::Instant::now() + HOLD_RETRY;
                 self.held.insert(pipeline, (start.bindings.clone(), until));
+                end.selected = true;
                 end.hold = Some((hold.code, hold.text, None));
                 self.engine.db.merge_end(&start, end).await?;
                 return Ok(false);
@@ -131,8 +132,9 @@ impl Turns {
         };
         turn.decide(&mut end).await?;
         let written = self.engine.db.merge_end(&start, end).await?;
-        metrics::counter!("pointsman_turns_total").increment(1);
-        metrics::histogram!("pointsman_turn_seconds").record(began.elapsed().as_secs_f64());
+        metrics::counter!("pointsman_turns_total", "kind" => "merge").increment(1);
+        metrics::histogram!("pointsman_turn_seconds", "kind" => "merge")
+            .record(began.elapsed().as_secs_f64());
         if written.is_none() {
             tracing::debug!(pipeline = start.name, "another host took this turn");
         }
@@ -194,6 +196,7 @@ impl Turn<'_> {
                 _ => {}
             }
         }
+        end.selected = true;
         self.select(&rails, &candidates, &mut lanes, &ended, end)
             .await?;
         plan::promote(&rails, &mut lanes);

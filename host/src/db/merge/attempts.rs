@@ -94,6 +94,15 @@ impl Ended {
     }
 }
 
+/// What came of claiming an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// This host runs it.
+    Ours,
+    /// Another one does, it has ended, or it is to end before it began.
+    NotOurs,
+}
+
 impl Db {
     /// One attempt.
     pub async fn attempt(&self, id: i64) -> Result<Option<Running>> {
@@ -113,15 +122,15 @@ impl Db {
         .await?)
     }
 
-    /// This host runs it from now on, and no other one ever will. Nothing is written if it does already.
-    /// It is written before anything is run, so that a host that dies in between leaves no doubt.
-    pub async fn attempt_claimed(
+    /// This host runs it from now on, and no other one ever will. It is written before anything is run, so
+    /// that a host that dies in between leaves no doubt.
+    pub async fn claim_attempt(
         &self,
         effect: &Effect,
         attempt: &Running,
         host: &str,
         lease: Duration,
-    ) -> Result<()> {
+    ) -> Result<Claim> {
         let mut batch = self
             .begin_effect(effect, || {
                 format!(
@@ -131,17 +140,29 @@ impl Db {
             })
             .await?;
         let conn = batch.conn();
-        sqlx::query!(
-            "update attempt set state = 'running', host = $2, started_at = now()
-             where id = $1 and state = 'waiting'",
+        // Locked, so that of two hosts one finds what the other wrote.
+        let found = sqlx::query!(
+            r#"select state, host, cancel_wanted is not null as "cancelled!" from attempt where id = $1 for update"#,
             attempt.id,
-            host,
         )
-        .execute(&mut *conn)
+        .fetch_one(&mut *conn)
         .await?;
+        match (found.state.as_str(), found.host.as_deref()) {
+            ("running", Some(other)) if other == host => {}
+            ("waiting", None) if !found.cancelled => {
+                sqlx::query!(
+                    "update attempt set state = 'running', host = $2, started_at = now() where id = $1",
+                    attempt.id,
+                    host,
+                )
+                .execute(&mut *conn)
+                .await?;
+            }
+            _ => return Ok(Claim::NotOurs),
+        }
         sqlx::query!(
             "update job set state = 'running' where state = 'waiting'
-               and id = (select job_id from attempt where id = $1 and state = 'running')",
+               and id = (select job_id from attempt where id = $1)",
             attempt.id,
         )
         .execute(&mut *conn)
@@ -156,7 +177,18 @@ impl Db {
         .execute(&mut *conn)
         .await?;
         batch.commit(nothing()).await?;
-        Ok(())
+        Ok(Claim::Ours)
+    }
+
+    /// Whether it is still to be begun: then that nothing is known of it where it is to run is no loss.
+    pub async fn is_to_start(&self, attempt: i64) -> Result<bool> {
+        Ok(sqlx::query_scalar!(
+            r#"select exists (select from effect where attempt_id = $1 and kind = 'start' and done_at is null)
+               as "pending!""#,
+            attempt,
+        )
+        .fetch_one(&self.read)
+        .await?)
     }
 
     /// The attempts that this host runs: id and key.
@@ -196,6 +228,16 @@ impl Db {
 
     /// Writes how an attempt ended. What has ended stays as it ended.
     pub async fn attempt_ended(&self, id: i64, ended: &Ended) -> Result<()> {
+        let ended = &Ended {
+            detail: ended
+                .detail
+                .as_ref()
+                .map(|text| text.replace('\0', "\u{fffd}")),
+            tests: without_nul(ended.tests.clone()),
+            outputs: without_nul(ended.outputs.clone()),
+            artifacts: without_nul(ended.artifacts.clone()),
+            ..ended.clone()
+        };
         let Some(attempt) = self.attempt(id).await? else {
             return Ok(());
         };
@@ -252,4 +294,18 @@ impl Db {
 
 fn interval(duration: Duration) -> Result<PgInterval> {
     PgInterval::try_from(duration).map_err(|e| Error::Internal(anyhow::anyhow!(e)))
+}
+
+/// What a job wrote may have a NUL anywhere, which PostgreSQL keeps nowhere.
+fn without_nul(value: Value) -> Value {
+    let text = |text: String| text.replace('\0', "\u{fffd}");
+    match value {
+        Value::String(string) => Value::String(text(string)),
+        Value::Array(values) => values.into_iter().map(without_nul).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| (text(name), without_nul(value)))
+            .collect(),
+        other => other,
+    }
 }

@@ -42,6 +42,9 @@ pub enum EffectKind {
     Land(i64),
 }
 
+/// A member of a lane: number, head, title, author.
+pub type PlanMember = (i32, String, String, String);
+
 /// What a lane's commit is made of.
 #[derive(Debug, Clone)]
 pub struct LanePlan {
@@ -53,10 +56,12 @@ pub struct LanePlan {
     pub target: String,
     /// What it stands on.
     pub base: Option<String>,
+    /// That is another lane's commit, and not the target's.
+    pub on_lane: bool,
     /// The merge commit.
     pub commit: Option<String>,
-    /// Members in the order in which they are merged: number, head, title, author.
-    pub members: Vec<(i32, String, String, String)>,
+    /// Members in the order in which they are merged.
+    pub members: Vec<PlanMember>,
     /// Of `select`.
     pub attrs: Attrs,
     /// When it was planned: the time of its commits.
@@ -101,13 +106,19 @@ pub enum Landed {
         /// Where.
         tip: Option<String>,
     },
+    /// It never can be moved there.
+    Impossible {
+        /// Why, for people.
+        text: String,
+    },
 }
 
 impl Db {
     /// What a lane's commit is made of.
     pub async fn lane_plan(&self, lane: i64) -> Result<LanePlan> {
         let row = sqlx::query!(
-            r#"select l.state, g.name as repository, m.target, l.base, l.commit, l.members, l.numbers, l.heads,
+            r#"select l.state, g.name as repository, m.target, l.base, l.commit, l.members,
+                 l.on_lane is not null as "on_lane!", l.numbers, l.heads,
                  l.attrs as "attrs: Json<Attrs>", l.created_at
                from lane l join merge_pipeline m on m.id = l.pipeline_id join repository g on g.id = m.repository_id
                where l.id = $1"#,
@@ -138,6 +149,7 @@ impl Db {
             repository: row.repository,
             target: row.target,
             base: row.base,
+            on_lane: row.on_lane,
             commit: row.commit,
             attrs: row.attrs.0,
             created_at: row.created_at,
@@ -309,6 +321,7 @@ impl Db {
             .begin_effect(effect, || match landed {
                 Landed::Moved => format!("Lane {lane} landed"),
                 Landed::Stale { .. } => format!("Lane {lane} is stale: the branch moved"),
+                Landed::Impossible { text } => format!("Lane {lane} cannot land: {text}"),
             })
             .await?;
         let conn = batch.conn();
@@ -338,26 +351,15 @@ impl Db {
                     .await?;
                 }
             }
-            Landed::Stale { tip } => {
-                let (code, text) = match tip {
-                    Some(tip) => {
-                        let text = format!(
-                            "the branch points at {tip:.12}, which somebody else put there"
-                        );
-                        ("lane.stale", text)
-                    }
-                    None => ("lane.target-gone", "the branch is gone".to_owned()),
-                };
-                sqlx::query!(
-                    "update lane set state = 'cancelled', ended_at = now(), since = now(), reason_code = $3,
-                       reason_text = $2
-                     where id = $1 and state = 'landing'",
-                    lane,
-                    text,
-                    code,
-                )
-                .execute(&mut *conn)
-                .await?;
+            Landed::Stale { tip: Some(tip) } => {
+                let text = format!("the branch points at {tip:.12}, which somebody else put there");
+                give_up(conn, lane, "lane.stale", &text).await?;
+            }
+            Landed::Stale { tip: None } => {
+                give_up(conn, lane, "lane.target-gone", "the branch is gone").await?;
+            }
+            Landed::Impossible { text } => {
+                give_up(conn, lane, "lane.unlandable", text).await?;
             }
         }
         cause(conn, effect.pipeline, lane).await?;
@@ -381,6 +383,20 @@ impl Db {
         self.begin(&actor, None, comment).await
     }
 
+    /// The lanes of a repository whose commits are kept: those that live, and those that ended `days` ago at
+    /// most.
+    pub async fn lanes_to_keep(&self, repository: &str, days: i32) -> Result<Vec<i64>> {
+        Ok(sqlx::query_scalar!(
+            "select l.id from lane l join merge_pipeline m on m.id = l.pipeline_id
+             join repository g on g.id = m.repository_id
+             where g.name = $1 and (l.ended_at is null or l.ended_at > now() - make_interval(days => $2))",
+            repository,
+            days,
+        )
+        .fetch_all(&self.read)
+        .await?)
+    }
+
     /// Deletes effects that were done long ago.
     pub async fn retire_effects(&self, days: i32, limit: i64) -> Result<u64> {
         Ok(sqlx::query!(
@@ -393,6 +409,21 @@ impl Db {
         .await?
         .rows_affected())
     }
+}
+
+/// A lane that was to land does not.
+async fn give_up(conn: &mut PgConnection, lane: i64, code: &str, text: &str) -> Result<()> {
+    sqlx::query!(
+        "update lane set state = 'cancelled', ended_at = now(), since = now(), reason_code = $2,
+           reason_text = left($3, 1024)
+         where id = $1 and state = 'landing'",
+        lane,
+        code,
+        text,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn cause(conn: &mut PgConnection, pipeline: i32, lane: i64) -> Result<()> {

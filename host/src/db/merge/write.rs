@@ -69,7 +69,9 @@ pub struct MergeEnd {
     pub later: Vec<i64>,
     /// When to look again: at a pull request, or at the pipeline.
     pub wakes: Vec<(Option<i64>, DateTime<Utc>)>,
-    /// Why `select` could not answer, with the place of the decision.
+    /// Whether `select` was asked, or could not be.
+    pub selected: bool,
+    /// Why it could not answer, with the place of the decision; none: it did.
     pub hold: Option<(String, String, Option<usize>)>,
 }
 
@@ -169,6 +171,17 @@ impl Db {
                 Made::Before(id) => Some(*id),
             })
             .collect();
+        // Before the lanes: what was not looked at yet forbids landing, like what came meanwhile.
+        if !end.later.is_empty() {
+            sqlx::query!(
+                "insert into cause (pipeline_id, kind, pull_request_id)
+                 select $1, 'pull', id from unnest($2::bigint[]) u (id)",
+                start.pipeline,
+                &end.later,
+            )
+            .execute(&mut *conn)
+            .await?;
+        }
         write_standings(conn, &end.standings, &decisions).await?;
         let overtaken = overtaken(conn, &end.lanes).await?;
         let lanes = write_lanes(conn, start.pipeline, &end, &overtaken, &decisions).await?;
@@ -182,18 +195,10 @@ impl Db {
         for (pull, wanted) in &end.acts {
             act(conn, *pull, wanted).await?;
         }
-        if !end.later.is_empty() {
-            sqlx::query!(
-                "insert into cause (pipeline_id, kind, pull_request_id)
-                 select $1, 'pull', id from unnest($2::bigint[]) u (id)",
-                start.pipeline,
-                &end.later,
-            )
-            .execute(&mut *conn)
-            .await?;
-        }
         write_wakes(conn, start.pipeline, &end.wakes).await?;
-        write_hold(conn, start.pipeline, &end, &decisions).await?;
+        if end.selected {
+            write_hold(conn, start.pipeline, &end, &decisions).await?;
+        }
         match (batch, plain) {
             (Some(batch), _) => {
                 let generation = batch.generation();

@@ -10,6 +10,8 @@ use crate::policy::wit::select;
 pub const MAX_LANES: usize = 200;
 /// Bytes of a lane's purpose.
 const MAX_PURPOSE: usize = 64;
+/// Bytes of the message of a merge commit.
+const MAX_MESSAGE: usize = 16 << 10;
 /// Pull requests in one lane.
 const MAX_MEMBERS: usize = 100;
 
@@ -139,17 +141,22 @@ pub fn lanes(
     Ok(wanted)
 }
 
+/// Why effects give lanes up for good.
+const GIVEN_UP: [&str; 6] = [
+    "lane.merged",
+    "lane.contained",
+    "lane.gone",
+    "lane.unbuildable",
+    "lane.unlandable",
+    "lane.target-gone",
+];
+
 /// Whether the same work on the same tip would come to the same end: it has a verdict, or it cannot be built
 /// or landed there, and would be begun and given up for ever.
 fn was_tried(lane: &Lane) -> bool {
     match lane.state {
         LaneState::Failed | LaneState::Inconclusive | LaneState::Conflict => true,
-        LaneState::Cancelled => {
-            matches!(
-                lane.why.code.as_str(),
-                "lane.merged" | "lane.gone" | "lane.target-gone"
-            )
-        }
+        LaneState::Cancelled => GIVEN_UP.contains(&lane.why.code.as_str()),
         _ => false,
     }
 }
@@ -220,6 +227,19 @@ fn read(
             return Err(("unknown-attr", text));
         }
         attrs.insert(key.clone(), value.clone());
+    }
+    if attrs
+        .get("merge.message")
+        .is_some_and(|m| m.trim().is_empty() || m.len() > MAX_MESSAGE || m.contains('\0'))
+    {
+        let text = format!("`merge.message` has 1 to {MAX_MESSAGE} bytes, and no NUL");
+        return Err(("bad-message", text));
+    }
+    if attrs.get("base").is_some_and(|base| base == "head")
+        && lane.landing != select::Landing::Never
+    {
+        let text = "a head that is tested unmerged (`base` = `head`) never lands";
+        return Err(("bad-landing", text.to_owned()));
     }
     let retests: i32 = members.iter().map(|m| m.retests).sum();
     if retests > 0 {
