@@ -18,9 +18,18 @@ use crate::text::numbers;
 /// The key of a lane's attrs that says which asking of people it answers: another `retry`, another lane.
 pub const RETEST: &str = "x-retest";
 
-/// The tag in which `gate` says that people asked for another run of this head. Its value is the same
-/// until they ask again.
+/// The tag in which `gate` says that people asked for another run of this head by a command. Its value is
+/// the same until they ask again: the time, in milliseconds, where `gate-basics` says it.
 pub const RETEST_TAG: &str = "retest";
+
+/// The host's own tag: how often people asked for another run of this head by `pointsman pr retest`.
+pub const RETESTS_TAG: &str = "retest.count";
+
+/// The host's own tag of a head whose branch is gone.
+const HEAD_GONE_TAG: &str = "host.head-gone";
+
+/// The host's own tag of a head that is known not to merge into the tip.
+const CONFLICT_TAG: &str = "host.conflict";
 
 /// Lanes that land come before those that cannot, whatever priority people gave.
 const LANDING_FIRST: i32 = 1_000_000;
@@ -145,18 +154,33 @@ pub fn priority(candidate: &Candidate) -> i32 {
     given.unwrap_or(0).clamp(-limit, limit)
 }
 
+/// Whether the branch of this head is gone: there is nothing that could be tested or landed.
+#[must_use]
+pub fn is_gone(candidate: &Candidate) -> bool {
+    attr(&candidate.tags, HEAD_GONE_TAG) == Some("true")
+}
+
+/// Whether this head is known not to merge into the tip.
+pub(crate) fn has_conflict(candidate: &Candidate) -> bool {
+    attr(&candidate.tags, CONFLICT_TAG) == Some("true")
+}
+
 /// Whether `gate` lets a lane with these go on; one of which it could not say anything goes on, and does
 /// not land.
 #[must_use]
 pub fn may_stay(members: &[&Candidate]) -> bool {
-    let is_stopped = |member: &&Candidate| matches!(member.need, Some(Need::Hold | Need::Fail));
+    let is_stopped = |member: &&Candidate| {
+        is_gone(member) || matches!(member.need, Some(Need::Hold | Need::Fail))
+    };
     !members.iter().any(is_stopped)
 }
 
 /// Whether all are approved, and `gate` lets them run.
 #[must_use]
 pub fn may_land(members: &[&Candidate]) -> bool {
-    let runs = |member: &Candidate| matches!(member.need, Some(Need::Run | Need::Pass));
+    let runs = |member: &Candidate| {
+        !is_gone(member) && matches!(member.need, Some(Need::Run | Need::Pass))
+    };
     !members.is_empty()
         && members
             .iter()
@@ -170,12 +194,30 @@ pub fn by_age(candidate: &Candidate) -> (Reverse<i32>, Instant, u64) {
     (Reverse(priority(candidate)), since, candidate.number)
 }
 
+/// How often people asked for another run by `pointsman pr retest`.
+pub(crate) fn retests(candidate: &Candidate) -> u32 {
+    let count = attr(&candidate.tags, RETESTS_TAG).and_then(|count| count.parse().ok());
+    count.unwrap_or(0)
+}
+
+/// What people asked of this head, as one word: another one each time that they ask. Both ways to ask
+/// count, so that neither needs the policy that reads the other.
+pub(crate) fn mark(candidate: &Candidate) -> Option<String> {
+    let count = retests(candidate);
+    let retry = attr(&candidate.tags, RETEST_TAG).filter(|mark| !mark.is_empty());
+    if count == 0 && retry.is_none() {
+        return None;
+    }
+    // A gate may say it in any words; a mark is one.
+    let retry = retry.unwrap_or("0").replace(char::is_whitespace, "_");
+    Some(format!("{count}.{retry}"))
+}
+
 /// What people asked of these heads: empty if nothing.
 pub(crate) fn asked(members: &[&Candidate]) -> String {
-    let marks = members.iter().filter_map(|member| {
-        let mark = attr(&member.tags, RETEST_TAG)?;
-        Some(format!("{}={mark}", member.number))
-    });
+    let marks = members
+        .iter()
+        .filter_map(|member| Some(format!("{}={}", member.number, mark(member)?)));
     marks.collect::<Vec<_>>().join(" ")
 }
 
@@ -190,3 +232,6 @@ pub fn told(members: &[&Candidate]) -> String {
 pub(crate) fn is_bad(verdict: Option<Verdict>) -> bool {
     matches!(verdict, Some(Verdict::Fail | Verdict::Inconclusive))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,14 @@
 //! What a host does with the plans of `select`, without a repository or a job: for tests, which say what
-//! each lane comes to and see what is planned next. Answers that a host would refuse are refused here.
+//! each lane comes to and see what is planned next. Answers that a host would refuse are refused here, and
+//! so are those by which it would test for ever, or wait for ever for what it does not do again.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use pointsman_sdk::select::{Answer, Candidate, Landing, Lane, LaneState, Question};
-use pointsman_sdk::{Approval, Need, Verdict, packed};
+use pointsman_sdk::{Approval, Need, PastRun, Verdict, attr, packed};
+
+/// Lanes that a host tells of after they ended: the contract's number.
+const ENDED_TOLD: usize = 50;
 
 /// A target branch with its pull requests and lanes.
 #[derive(Clone, Debug)]
@@ -11,7 +17,38 @@ pub struct Rehearsal {
     pub question: Question,
     /// Numbers that have landed, in their order.
     pub landed: Vec<u64>,
+    /// Whether lanes have their commits only after [`Rehearsal::build`]; else at once.
+    pub builds_late: bool,
+    /// What a host knows of lanes, by id, and does not tell.
+    sides: BTreeMap<u64, Side>,
+    /// Work that came to an end which it would come to again.
+    tried: BTreeSet<Work>,
+    /// Heads that are known not to merge, with the commit that they do not merge into.
+    conflicts: BTreeSet<(String, String)>,
     tips: u32,
+    /// The time: one more for whatever happens to a lane.
+    pub now: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Side {
+    /// The lane that it stands on.
+    on: Option<u64>,
+    is_ended: bool,
+    work: Work,
+}
+
+/// What is tested: lanes with the same are the same lane.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Work {
+    /// Empty as long as the lane below has no commit.
+    base: String,
+    members: Vec<u64>,
+    heads: String,
+    purpose: String,
+    attrs: Vec<(String, String)>,
+    /// How often people asked for another run of the members.
+    retests: u32,
 }
 
 /// A candidate with a head of its own that needs a run; nobody reviewed it.
@@ -44,9 +81,10 @@ pub fn approved(number: u64) -> Candidate {
     }
 }
 
-/// The same with a tag.
+/// The same with a tag, in place of the one that it had.
 #[must_use]
 pub fn tagged(mut candidate: Candidate, name: &str, value: &str) -> Candidate {
+    candidate.tags.retain(|(held, _)| held != name);
     candidate.tags.push((name.to_owned(), value.to_owned()));
     candidate
 }
@@ -67,7 +105,12 @@ impl Rehearsal {
                 attrs: Vec::new(),
             },
             landed: Vec::new(),
+            builds_late: false,
+            sides: BTreeMap::new(),
+            tried: BTreeSet::new(),
+            conflicts: BTreeSet::new(),
             tips: 0,
+            now: 0,
         }
     }
 
@@ -82,6 +125,20 @@ impl Rehearsal {
         &mut self.question.candidates[at]
     }
 
+    /// Sets a tag of a candidate.
+    pub fn tag(&mut self, number: u64, name: &str, value: &str) {
+        let one = self.candidate(number);
+        *one = tagged(one.clone(), name, value);
+    }
+
+    /// Somebody pushes another head, of which nothing is known.
+    pub fn push(&mut self, number: u64) {
+        let one = self.candidate(number);
+        one.head.push('+');
+        (one.on_tip, one.before, one.runs) = (None, None, 0);
+        self.settle();
+    }
+
     /// Lanes with a state, as their members.
     #[must_use]
     pub fn lanes(&self, state: &str) -> Vec<Vec<u64>> {
@@ -93,147 +150,376 @@ impl Rehearsal {
         lanes.map(|lane| lane.lane.members.clone()).collect()
     }
 
+    fn is_living(&self, id: u64) -> bool {
+        self.sides.get(&id).is_some_and(|side| !side.is_ended)
+    }
+
+    fn lane(&mut self, id: u64) -> &mut LaneState {
+        let found = self.question.lanes.iter_mut().find(|state| state.id == id);
+        found.unwrap_or_else(|| panic!("lane {id} is not told of"))
+    }
+
     /// Keeps what is in the plan, starts what is new, cancels what is gone.
     ///
     /// # Panics
-    /// If a host would refuse the answer: a member that is no candidate or is there twice, two lanes
-    /// that are the same.
+    /// If a host would refuse the answer (a member that is no candidate or is there twice, two lanes that
+    /// are the same, one on a lane that does not come before it), or would never do what it asks for.
     pub fn follow(&mut self, answer: &Answer) {
         assert!(answer.lanes.len() <= 200, "too many lanes");
-        let mut wanted: Vec<LaneState> = Vec::new();
-        for lane in &answer.lanes {
-            let state = self.asked(lane);
-            assert!(
-                !wanted.iter().any(|other| is_same(other, &state)),
-                "twice: {lane:?}"
-            );
-            wanted.push(state);
-        }
-        let waiting = answer.waiting.iter().flat_map(|waiting| &waiting.numbers);
-        for number in waiting {
+        for number in answer.waiting.iter().flat_map(|waiting| &waiting.numbers) {
             assert!(
                 self.question.candidate(*number).is_some(),
                 "#{number} waits and is no candidate"
             );
-            let in_lane = answer
-                .lanes
-                .iter()
-                .any(|lane| lane.members.contains(number));
-            assert!(!in_lane, "#{number} waits and has a lane");
+            let mut lanes = answer.lanes.iter();
+            assert!(
+                !lanes.any(|lane| lane.members.contains(number)),
+                "#{number} waits and has a lane"
+            );
         }
-        for held in &mut self.question.lanes {
-            if !matches!(held.state.as_str(), "waiting" | "running" | "passed") {
-                continue;
-            }
-            match wanted.iter().position(|state| is_same(state, held)) {
-                Some(at) => held.lane = wanted.remove(at).lane,
-                None => "cancelled".clone_into(&mut held.state),
-            }
+        let mut places: Vec<u64> = Vec::new();
+        for lane in &answer.lanes {
+            let on = lane.on.map(|on| {
+                let below = places.get(on as usize);
+                *below.unwrap_or_else(|| panic!("{lane:?} stands on what does not come before it"))
+            });
+            let work = self.work(lane, on);
+            let stands = |side: &Side| match on {
+                None => side.on.is_none() || side.work.base == self.question.tip,
+                Some(on) => side.on == Some(on),
+            };
+            let is_it = |side: &Side| {
+                let base = side.work.base.clone();
+                !side.is_ended
+                    && stands(side)
+                    && side.work
+                        == Work {
+                            base,
+                            ..work.clone()
+                        }
+            };
+            let held = self.sides.iter().find(|(_, side)| is_it(side));
+            let id = match held.map(|(id, _)| *id) {
+                Some(id) => {
+                    assert!(!places.contains(&id), "twice: {lane:?}");
+                    self.lane(id).lane = lane.clone();
+                    id
+                }
+                None => {
+                    assert!(
+                        work.base.is_empty() || !self.tried.contains(&work),
+                        "it came to an end here before: {work:?}"
+                    );
+                    self.begin(lane, work, on)
+                }
+            };
+            places.push(id);
         }
-        for mut state in wanted {
-            state.id = self.question.lanes.len() as u64;
-            // Newest first.
-            self.question.lanes.insert(0, state);
+        let gone: Vec<u64> = self
+            .sides
+            .iter()
+            .filter(|(id, side)| !side.is_ended && !places.contains(id))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            self.cancel(id, "lane.unwanted");
         }
-        self.question
-            .lanes
-            .sort_by_key(|lane| lane.state != "running" && lane.state != "passed");
+        if !self.builds_late {
+            self.build();
+        }
+        self.settle();
         assert!(
             answer.lanes.is_empty() || self.lanes("running").len() <= self.question.slots as usize,
             "more lanes run than there are slots"
         );
     }
 
-    fn asked(&self, lane: &Lane) -> LaneState {
+    fn work(&self, lane: &Lane, on: Option<u64>) -> Work {
         let mut seen = Vec::new();
+        let mut retests = 0;
         let heads = lane.members.iter().map(|number| {
             assert!(!seen.contains(number), "#{number} is there twice");
             seen.push(*number);
             let found = self.question.candidate(*number);
-            found.map_or_else(
-                || panic!("#{number} is no candidate"),
-                |one| one.head.as_str(),
-            )
+            let found = found.unwrap_or_else(|| panic!("#{number} is no candidate"));
+            let asked = attr(&found.tags, "retest.count").and_then(|count| count.parse().ok());
+            retests += asked.unwrap_or(0);
+            found.head.as_str()
         });
-        LaneState {
-            id: 0,
-            heads: packed::pack(heads),
-            lane: lane.clone(),
-            state: "running".to_owned(),
-            since: 0,
-            base: self.question.tip.clone(),
-            commit: String::new(),
-            blame: Vec::new(),
-            attrs: Vec::new(),
+        let heads = packed::pack(heads);
+        let mut lanes = self.question.lanes.iter();
+        let below = on.and_then(|on| lanes.find(|state| state.id == on));
+        Work {
+            base: match (on, below) {
+                (None, _) => self.question.tip.clone(),
+                (Some(_), below) => below.map(|below| below.commit.clone()).unwrap_or_default(),
+            },
+            members: lane.members.clone(),
+            heads,
+            purpose: lane.purpose.clone(),
+            attrs: lane.attrs.clone(),
+            retests,
         }
     }
 
-    /// The lane that runs with these members ends so: `passed`, `failed`, `inconclusive`, `conflict`.
+    fn begin(&mut self, lane: &Lane, work: Work, on: Option<u64>) -> u64 {
+        let id = self.sides.len() as u64 + 1;
+        self.now += 1;
+        let state = LaneState {
+            id,
+            lane: Lane {
+                on: None,
+                ..lane.clone()
+            },
+            state: "waiting".to_owned(),
+            since: self.now,
+            base: work.base.clone(),
+            commit: String::new(),
+            heads: work.heads.clone(),
+            blame: Vec::new(),
+            attrs: Vec::new(),
+        };
+        self.question.lanes.push(state);
+        let side = Side {
+            on,
+            is_ended: false,
+            work,
+        };
+        self.sides.insert(id, side);
+        id
+    }
+
+    /// Makes the commits of lanes that wait for theirs, those below first.
+    pub fn build(&mut self) {
+        let ids: Vec<u64> = self.sides.keys().copied().collect();
+        for id in ids {
+            if !self.is_living(id) || !self.lane(id).commit.is_empty() {
+                continue;
+            }
+            let on = self.sides.get(&id).and_then(|side| side.on);
+            let mut base = self.lane(id).base.clone();
+            if let Some(on) = on.filter(|_| base.is_empty()) {
+                base.clone_from(&self.lane(on).commit);
+            }
+            let state = self.lane(id);
+            state.base.clone_from(&base);
+            state.commit = match state.lane.members.as_slice() {
+                [] => base.clone(),
+                _ => format!("commit{id}"),
+            };
+            if let Some(side) = self.sides.get_mut(&id) {
+                side.work.base = base;
+            }
+        }
+        self.settle();
+    }
+
+    fn cancel(&mut self, id: u64, code: &str) {
+        self.now += 1;
+        let now = self.now;
+        let state = self.lane(id);
+        state.since = now;
+        // A verdict stays what it is.
+        if state.state != "passed" || code != "lane.unwanted" {
+            "cancelled".clone_into(&mut state.state);
+            code.clone_into(&mut state.lane.reason.code);
+        }
+        if let Some(side) = self.sides.get_mut(&id) {
+            side.is_ended = true;
+        }
+    }
+
+    /// What a host does before it asks: lanes of other heads, or on what the branch has left behind, end;
+    /// and of those that ended it tells the last.
+    fn settle(&mut self) {
+        while let Some((id, code)) = self.sides.iter().find_map(|(id, side)| {
+            let mut members = side
+                .work
+                .members
+                .iter()
+                .zip(packed::unpack(&side.work.heads));
+            let is_head = |number: &u64, head| {
+                let found = self.question.candidate(*number);
+                found.is_some_and(|one| one.head == head)
+            };
+            let stands = match side.on.filter(|on| self.is_living(*on)) {
+                Some(on) => {
+                    let commit = self.question.lanes.iter().find(|state| state.id == on);
+                    side.work.base.is_empty()
+                        || commit.is_some_and(|below| below.commit == side.work.base)
+                }
+                None => side.work.base == self.question.tip,
+            };
+            let code = match members.all(|(number, head)| is_head(number, head)) {
+                false => "lane.head-moved",
+                true if !stands => "lane.stale",
+                true => return None,
+            };
+            (!side.is_ended).then_some((*id, code))
+        }) {
+            self.cancel(id, code);
+        }
+        let sides = &self.sides;
+        let is_ended = |state: &LaneState| sides.get(&state.id).is_none_or(|side| side.is_ended);
+        for state in &mut self.question.lanes {
+            if !is_ended(state) && !state.base.is_empty() && state.state == "waiting" {
+                "running".clone_into(&mut state.state);
+            }
+        }
+        self.question
+            .lanes
+            .sort_by_key(|state| match is_ended(state) {
+                true => (true, u64::MAX - state.id),
+                false => (false, state.id),
+            });
+        let living = self
+            .question
+            .lanes
+            .iter()
+            .take_while(|state| !is_ended(state))
+            .count();
+        self.question.lanes.truncate(living + ENDED_TOLD);
+        for one in &mut self.question.candidates {
+            one.tags.retain(|(name, _)| name != "host.conflict");
+            let known = (one.head.clone(), self.question.tip.clone());
+            if self.conflicts.contains(&known) {
+                one.tags
+                    .push(("host.conflict".to_owned(), "true".to_owned()));
+            }
+        }
+        self.question.runs = self
+            .question
+            .lanes
+            .iter()
+            .filter(|state| state.lane.members.is_empty() && state.base == self.question.tip)
+            .map(|state| PastRun {
+                purpose: state.lane.purpose.clone(),
+                commit: state.commit.clone(),
+                base: state.base.clone(),
+                at: state.since,
+                verdict: verdict(&state.state),
+                tags: Vec::new(),
+            })
+            .collect();
+    }
+
+    /// The lane that runs with these members ends so: `passed`, `failed`, `inconclusive`, `conflict`, or
+    /// with the code of why it was given up for good (`lane.contained`).
     ///
     /// # Panics
     /// If there is none.
     pub fn end(&mut self, members: &[u64], state: &str) {
-        let mut lanes = self.question.lanes.iter_mut();
-        let lane = lanes.find(|lane| lane.state == "running" && lane.lane.members == members);
-        let lane = lane.unwrap_or_else(|| panic!("no lane of {members:?} runs"));
-        state.clone_into(&mut lane.state);
-        let verdict = match state {
-            "passed" => Some(Verdict::Pass),
-            "failed" => Some(Verdict::Fail),
-            "inconclusive" => Some(Verdict::Inconclusive),
-            _ => None,
+        let lanes = self.question.lanes.iter();
+        let mut lanes = lanes.filter(|lane| self.is_living(lane.id) && lane.state == "running");
+        let found = lanes.find(|lane| lane.lane.members == members);
+        let lane = found.unwrap_or_else(|| panic!("no lane of {members:?} runs"));
+        assert!(!lane.commit.is_empty(), "{lane:?} was not built yet");
+        let (id, base, landing) = (lane.id, lane.base.clone(), lane.lane.landing);
+        let Some(side) = self.sides.get_mut(&id) else {
+            return;
         };
+        side.is_ended = state != "passed" || landing == Landing::Never;
+        let (on, work) = (side.on, side.work.clone());
+        match state.starts_with("lane.") {
+            true => self.cancel(id, state),
+            false => {
+                self.now += 1;
+                let now = self.now;
+                let lane = self.lane(id);
+                lane.since = now;
+                state.clone_into(&mut lane.state);
+            }
+        }
+        if state != "passed" {
+            self.tried.insert(work);
+        }
+        if let ([number], "conflict") = (members, state) {
+            let head = self.candidate(*number).head.clone();
+            self.conflicts.insert((head, base));
+        }
+        let verdict = verdict(state);
         for number in members {
             let candidate = self.candidate(*number);
-            candidate.runs += 1;
-            // As a host may that counts a lane's verdict for each of its members.
-            candidate.on_tip = verdict.or(candidate.on_tip);
+            candidate.runs += u32::from(verdict.is_some());
+            // What a batch came to, or a lane on another one, is not that of its members.
+            if members.len() == 1 && on.is_none() {
+                candidate.on_tip = verdict.or(candidate.on_tip);
+            }
         }
+        self.settle();
     }
 
-    /// Lands the first lane that passed and may land, if there is one, and moves the tip.
+    /// Says whom `triage` named in the lane of these members that ended last.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn blame(&mut self, members: &[u64], blamed: &[u64]) {
+        let ended = self.question.lanes.iter_mut().filter(|lane| {
+            let side = self.sides.get(&lane.id);
+            side.is_some_and(|side| side.is_ended) && lane.lane.members == members
+        });
+        let last = ended.max_by_key(|lane| lane.id);
+        blamed.clone_into(
+            &mut last
+                .unwrap_or_else(|| panic!("no lane of {members:?} ended"))
+                .blame,
+        );
+    }
+
+    /// Lands the lane that passed and may land, if there is one, and moves the tip.
     pub fn land(&mut self) -> bool {
-        let landable = self.question.lanes.iter().position(|state| {
-            let is_approved = |number: &u64| {
-                let found = self.question.candidate(*number);
-                found.is_some_and(|one| one.approval == Approval::Approved)
-            };
-            state.state == "passed"
+        let may_land = |number: &u64| {
+            let found = self.question.candidate(*number);
+            found.is_some_and(|one| {
+                one.approval == Approval::Approved
+                    && matches!(one.need, Some(Need::Run | Need::Pass))
+            })
+        };
+        let landable = self.question.lanes.iter().find(|state| {
+            self.is_living(state.id)
+                && state.state == "passed"
                 && state.lane.landing == Landing::WhenPassed
                 && state.base == self.question.tip
-                && state.lane.members.iter().all(is_approved)
+                && state.lane.members.iter().all(may_land)
         });
-        let Some(at) = landable else { return false };
-        "landed".clone_into(&mut self.question.lanes[at].state);
-        let members = self.question.lanes[at].lane.members.clone();
+        let Some(landed) = landable else { return false };
+        let (id, tip, members) = (
+            landed.id,
+            landed.commit.clone(),
+            landed.lane.members.clone(),
+        );
+        "landed".clone_into(&mut self.lane(id).state);
+        if let Some(side) = self.sides.get_mut(&id) {
+            side.is_ended = true;
+        }
         self.question
             .candidates
             .retain(|one| !members.contains(&one.number));
         self.landed.extend(members);
-        self.move_tip();
+        self.to(tip);
         true
     }
 
     /// Somebody pushes to the branch.
     pub fn move_tip(&mut self) {
         self.tips += 1;
-        self.question.tip = format!("tip{}", self.tips);
+        self.to(format!("tip{}", self.tips));
+    }
+
+    fn to(&mut self, tip: String) {
+        self.question.tip = tip;
         for candidate in &mut self.question.candidates {
             candidate.before = candidate.on_tip.take().or(candidate.before);
         }
+        self.settle();
     }
 }
 
-fn is_same(one: &LaneState, other: &LaneState) -> bool {
-    let identity = |state: &LaneState| {
-        let lane = &state.lane;
-        (
-            state.base.clone(),
-            lane.members.clone(),
-            state.heads.clone(),
-            lane.purpose.clone(),
-            lane.attrs.clone(),
-        )
-    };
-    identity(one) == identity(other)
+fn verdict(state: &str) -> Option<Verdict> {
+    match state {
+        "passed" | "landed" => Some(Verdict::Pass),
+        "failed" => Some(Verdict::Fail),
+        "inconclusive" => Some(Verdict::Inconclusive),
+        _ => None,
+    }
 }

@@ -51,7 +51,8 @@ pub fn decide(settings: &Settings, attrs: &[(String, String)], question: &Questi
 }
 
 /// The lane that may land and lives. Where another policy left several, the one that is oldest in line
-/// goes on: two that land would only undo each other's tests.
+/// goes on: two that land would only undo each other's tests. One that has passed and may not land is none:
+/// whoever `gate` cannot judge waits, and the others do not.
 fn living_batch(board: Board<'_>) -> Option<(&LaneState, Vec<&Candidate>)> {
     board
         .living()
@@ -61,6 +62,7 @@ fn living_batch(board: Board<'_>) -> Option<(&LaneState, Vec<&Candidate>)> {
                 && state.lane.purpose == PURPOSE
                 && all_approved
                 && may_stay(members)
+                && (state.state != "passed" || may_land(members))
         })
         .min_by_key(|(_, members)| members.iter().map(|member| by_age(member)).min())
 }
@@ -98,6 +100,36 @@ fn bad_sets(board: Board<'_>) -> Vec<BadSet> {
                 numbers: rest,
                 is_on_tip: is_whole && state.base == board.question.tip,
             })
+        })
+        .collect()
+}
+
+/// One that did not merge behind others.
+struct Clash<'a> {
+    number: u64,
+    behind: &'a [u64],
+}
+
+/// Who did not merge on this tip behind whom, as far as all of them still have the heads that were tried.
+fn clashes(board: Board<'_>) -> Vec<Clash<'_>> {
+    let is_of = |state: &LaneState, number: &u64| {
+        let candidate = board.question.candidate(*number);
+        candidate.is_some_and(|candidate| is_ended_with(state, candidate))
+    };
+    let lanes = board.question.lanes.iter();
+    lanes
+        .filter(|state| state.state == "conflict" && state.base == board.question.tip)
+        .filter_map(|state| {
+            let members = &state.lane.members;
+            let place = members
+                .iter()
+                .position(|number| state.blame.contains(number))?;
+            let clash = Clash {
+                number: members[place],
+                behind: &members[..place],
+            };
+            let is_same = members[..=place].iter().all(|number| is_of(state, number));
+            (is_same && place > 0).then_some(clash)
         })
         .collect()
 }
@@ -179,13 +211,20 @@ fn next_batch<'a>(
 }
 
 /// The first `max` of a pool, each after those that it depends on; one that depends on anything else that
-/// is open is left out.
+/// is open is left out, and so is one that did not merge behind those before it.
 fn arrange<'a>(board: Board<'a>, pool: &[&'a Candidate], max: usize) -> Vec<&'a Candidate> {
     let mut placed: Vec<&Candidate> = Vec::new();
     let mut before: Vec<u64> = Vec::new();
+    let clashes = clashes(board);
     loop {
         let next = pool.iter().find(|candidate| {
-            !before.contains(&candidate.number) && board.obstacle(candidate, &before).is_none()
+            let is_behind = |clash: &Clash| {
+                let is_there = |number| before.contains(number);
+                clash.number == candidate.number && clash.behind.iter().all(is_there)
+            };
+            !before.contains(&candidate.number)
+                && board.obstacle(candidate, &before).is_none()
+                && !clashes.iter().any(is_behind)
         });
         match next {
             Some(next) if placed.len() < max => {

@@ -46,7 +46,7 @@ pub fn decide(settings: &Settings, attrs: &[(String, String)], question: &Questi
         match place.lane {
             Some(state) => plan.keep(state, &place.members, landing, reason),
             None => plan.start(board.lane(&place.members, PURPOSE, landing, reason)),
-        }
+        };
         if may_land(&place.members) {
             first = first.or(Some(place));
         }
