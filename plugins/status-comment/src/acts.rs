@@ -74,6 +74,12 @@ impl Teller<'_> {
         self.attr("link").and_then(link)
     }
 
+    /// The head that the event is about, where it says so. The pull request is as it is now: its head may be
+    /// another one by now, of which nobody knows anything.
+    fn head(&self) -> Option<&str> {
+        self.attr("head")
+    }
+
     fn verdict(&self) -> Vec<Act> {
         let verdict = self.attr("verdict").unwrap_or("inconclusive");
         let (state, headline) = match verdict {
@@ -100,8 +106,12 @@ impl Teller<'_> {
     /// What exactly the verdict is of: without that an old one is read as a new one.
     fn subject(&self) -> String {
         let mut text = String::new();
-        if let Some(pull_request) = &self.question.pull_request {
-            text.push_str(&format!(": head {}", short(&pull_request.head)));
+        if let Some(head) = self.head() {
+            text.push_str(&format!(": head {}", short(head)));
+            let pull_request = self.question.pull_request.as_ref();
+            if pull_request.is_some_and(|one| one.head != head) {
+                text.push_str(", which is no longer the head");
+            }
         }
         let Some(work) = &self.question.work else {
             return text;
@@ -165,6 +175,9 @@ impl Teller<'_> {
         ];
         if let Some(link) = self.link() {
             args.push(("link", link.to_owned()));
+        }
+        if let Some(head) = self.head() {
+            args.push(("head", head.to_owned()));
         }
         Act::new("status", args)
     }

@@ -126,6 +126,28 @@ fn the_last_decisive_word_of_each_counts() {
     );
 }
 
+/// Who may dismiss a review is for the forge to say, and the reviewer may have lost the permission since.
+#[test]
+fn a_dismissal_is_heard_whatever_its_reviewer_may_do() {
+    let gone = powerless(review("cy", "dismissed", "b2"), |review| &mut review.attrs);
+    expect(
+        vec![
+            review("cy", "changes-requested", "b2"),
+            gone.clone(),
+            review("bo", "approved", "b2"),
+        ],
+        vec![],
+        Approved,
+        "review.approved",
+    );
+    expect(
+        vec![review("cy", "approved", "b2"), gone],
+        vec![],
+        Pending,
+        "review.missing",
+    );
+}
+
 #[test]
 fn who_may_not_write_does_not_count() {
     expect(
