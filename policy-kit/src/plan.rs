@@ -120,23 +120,25 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// Living lanes on the present tip whose members are all here with the heads that are being tested,
-    /// and of which nobody asked for another run meanwhile. All others are of yesterday.
-    pub fn living(&self) -> impl Iterator<Item = (&'a LaneState, Vec<&'a Candidate>)> + use<'a> {
+    /// Living lanes whose members are all here with the heads that are being tested, and of which nobody
+    /// asked for another run meanwhile, whatever they stand on. All others are of yesterday.
+    pub fn going_on(&self) -> impl Iterator<Item = (&'a LaneState, Vec<&'a Candidate>)> + use<'a> {
         let board = *self;
-        board
-            .question
-            .lanes
-            .iter()
-            .filter(move |state| {
-                state.base == board.question.tip && history::is_living(&state.state)
-            })
+        let lanes = board.question.lanes.iter();
+        lanes
+            .filter(|state| history::is_living(&state.state))
             .filter_map(move |state| {
                 let members = board.candidates(&state.lane.members)?;
                 let is_same =
                     history::has_heads(state, &members) && history::is_as_asked(state, &members);
                 is_same.then_some((state, members))
             })
+    }
+
+    /// Those of them that stand on the present tip.
+    pub fn living(&self) -> impl Iterator<Item = (&'a LaneState, Vec<&'a Candidate>)> + use<'a> {
+        let tip = &self.question.tip;
+        self.going_on().filter(move |(state, _)| state.base == *tip)
     }
 }
 

@@ -150,6 +150,26 @@ impl Rehearsal {
         lanes.map(|lane| lane.lane.members.clone()).collect()
     }
 
+    /// What the lane that runs with these members has beside the branch: the members of those that it stands
+    /// on and that are not decided, from below, then its own.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn stack(&self, members: &[u64]) -> Vec<u64> {
+        let lanes = self.question.lanes.iter();
+        let mut lanes = lanes.filter(|lane| lane.state == "running" || lane.state == "passed");
+        let lane = lanes.find(|lane| self.is_living(lane.id) && lane.lane.members == members);
+        let lane = lane.unwrap_or_else(|| panic!("no lane of {members:?} runs"));
+        let mut stack = Vec::new();
+        let mut next = Some(lane.id);
+        while let Some(side) = next.and_then(|id| self.sides.get(&id)) {
+            stack.splice(0..0, side.work.members.iter().copied());
+            next = side.on.filter(|on| self.is_living(*on));
+        }
+        stack
+    }
+
     fn is_living(&self, id: u64) -> bool {
         self.sides.get(&id).is_some_and(|side| !side.is_ended)
     }
