@@ -32,7 +32,7 @@ use crate::db::listen::POLL;
 use crate::error::{Error, Kind, Refusal, Result};
 use crate::policy::{CallLimits, Runtime};
 
-pub use attempts::Backend;
+pub use attempts::{Backend, Who};
 pub use watch::LocalForge;
 
 /// How long to wait after the database, git or the job backend failed.
@@ -111,6 +111,7 @@ impl Engine {
             tasks.push(tokio::spawn(self.clone().effects()));
         }
         tasks.push(tokio::spawn(self.clone().watch()));
+        tasks.push(tokio::spawn(self.clone().vouch()));
         tasks.push(tokio::spawn(self.clone().attempts(days)));
         tasks
     }
