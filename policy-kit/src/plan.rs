@@ -25,6 +25,9 @@ pub const RETEST_TAG: &str = "retest";
 /// The host's own tag: how often people asked for another run of this head by `pointsman pr retest`.
 pub const RETESTS_TAG: &str = "retest.count";
 
+/// The host's own attr of a lane about which nobody can decide, while none of its jobs runs: the code of why.
+const HELD_ATTR: &str = "host.held";
+
 /// The host's own tag of a head whose branch is gone.
 const HEAD_GONE_TAG: &str = "host.head-gone";
 
@@ -165,6 +168,20 @@ pub fn is_gone(candidate: &Candidate) -> bool {
 /// Whether this head is known not to merge into the tip.
 pub(crate) fn has_conflict(candidate: &Candidate) -> bool {
     attr(&candidate.tags, CONFLICT_TAG) == Some("true")
+}
+
+/// Whether nobody can decide how this lane goes on, as a policy fails. It takes no slot, and nobody should
+/// have to wait for it.
+#[must_use]
+pub fn is_held(state: &LaneState) -> bool {
+    attr(&state.attrs, HELD_ATTR).is_some()
+}
+
+/// Why a lane that nobody can decide about does not land for now.
+#[must_use]
+pub fn held() -> Reason {
+    let text = "Nobody can decide how its lane goes on: see why that is held. The others go on.";
+    Reason::new("lane.held", text)
 }
 
 /// Whether `gate` lets a lane with these go on; one of which it could not say anything goes on, and does

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use pointsman_policy_kit::plan::{
-    Board, History, PURPOSE, Plan, is_approved, may_land, may_stay, told,
+    Board, History, PURPOSE, Plan, held, is_approved, is_held, may_land, may_stay, told,
 };
 use pointsman_sdk::Reason;
 use pointsman_sdk::select::{Answer, Candidate, Landing, LaneState, Question};
@@ -86,6 +86,7 @@ fn keep<'a>(plan: &mut Plan<'a>, board: Board<'a>, state: &LaneState, members: &
     }
     let all_approved = members.iter().all(|member| is_approved(member));
     let (landing, reason) = match (may_land(members), all_approved) {
+        _ if is_held(state) => (Landing::Hold, held()),
         (true, _) => {
             let text = format!("{} goes on, and lands when it has passed.", told(members));
             (board.landing(), board.unless_frozen("draw.goes-on", text))

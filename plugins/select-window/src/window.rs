@@ -1,11 +1,11 @@
 //! Who stands on whom.
 
 use pointsman_policy_kit::plan::{
-    Board, History, PURPOSE, Plan, by_age, is_ended_with, may_land, told,
+    Board, History, PURPOSE, Plan, by_age, held, is_ended_with, is_held, may_land, told,
 };
 use pointsman_policy_kit::text::numbers;
 use pointsman_sdk::Reason;
-use pointsman_sdk::select::{Answer, Candidate, LaneState, Question};
+use pointsman_sdk::select::{Answer, Candidate, Landing, LaneState, Question};
 
 use crate::Settings;
 
@@ -20,9 +20,15 @@ pub fn decide(settings: &Settings, attrs: &[(String, String)], question: &Questi
         max: settings.max.max(1) as usize,
         below: Vec::new(),
         steps: Vec::new(),
+        aside: Vec::new(),
     };
-    for (state, members) in chain(board) {
-        window.keep(state, &members);
+    let living = living(board);
+    let (aside, living): (Vec<_>, Vec<_>) = living.iter().partition(|(state, _)| is_held(state));
+    for (state, members) in chain(board, &living) {
+        window.keep(state, members);
+    }
+    for (state, members) in aside {
+        window.keep_aside(state, members);
     }
     window.fill();
 
@@ -47,6 +53,8 @@ struct Window<'a> {
     below: Vec<u64>,
     /// The lanes of the line, from the branch upwards.
     steps: Vec<Step<'a>>,
+    /// Those about whose lanes nobody can decide. What stood on them could not land either.
+    aside: Vec<u64>,
 }
 
 struct Step<'a> {
@@ -71,6 +79,26 @@ impl<'a> Window<'a> {
         self.placed(place, &state.commit, members);
     }
 
+    /// A lane that nobody can decide about stays where it is, with nobody on top of it, as long as what it
+    /// stands on is there.
+    fn keep_aside(&mut self, state: &LaneState, members: &[&Candidate]) {
+        let mut below = self.steps.iter().filter(|step| !step.commit.is_empty());
+        let on = match below.find(|step| step.commit == state.base) {
+            Some(step) => Some(step.place),
+            None if state.base == self.board.question.tip => None,
+            None => return,
+        };
+        let is_there = |member: &&Candidate| self.below.contains(&member.number);
+        if members.iter().any(is_there) {
+            return;
+        }
+        let kept = self.plan.keep_on(state, members, Landing::Hold, held(), on);
+        if kept.is_some() {
+            let numbers = members.iter().map(|member| member.number);
+            self.aside.extend(numbers);
+        }
+    }
+
     /// Free slots go to those that come next in line. One that failed by itself on an older tip comes when
     /// nobody else does: whoever stood on it would most likely be tested for nothing.
     fn fill(&mut self) {
@@ -79,6 +107,7 @@ impl<'a> Window<'a> {
             .candidates
             .iter()
             .filter(|candidate| may_land(&[candidate]) && !self.below.contains(&candidate.number))
+            .filter(|candidate| !self.aside.contains(&candidate.number))
             .collect();
         line.sort_by_cached_key(|one| (self.board.failed_before(one), by_age(one)));
         while self.steps.len() < self.max && self.plan.free() > 0 {
@@ -165,28 +194,35 @@ fn undecided(state: &LaneState, below: &[u64]) -> Reason {
     Reason::new("window.undecided", text)
 }
 
-/// The lanes that live, from the one on the tip upwards, as far as all may land.
-///
-/// What a lane stands on is told by its base alone, and one on a lane without a commit has none. Those are in
-/// the order in which they were begun, which is the order of their ids: none is begun before what it stands
-/// on. Should a guess be wrong, the host finds out, as it knows lanes by what they stand on.
-fn chain(board: Board<'_>) -> Vec<(&LaneState, Vec<&Candidate>)> {
-    let mut living: Vec<(&LaneState, Vec<&Candidate>)> = board
+type Living<'a> = (&'a LaneState, Vec<&'a Candidate>);
+
+/// The lanes that live and may land, in the order in which they were begun.
+fn living(board: Board<'_>) -> Vec<Living<'_>> {
+    let mut living: Vec<Living> = board
         .going_on()
         .filter(|(state, members)| state.lane.purpose == PURPOSE && may_land(members))
         .collect();
     living.sort_by_key(|(state, _)| state.id);
+    living
+}
+
+/// Those of them that stand on each other, from the one on the tip upwards.
+///
+/// What a lane stands on is told by its base alone, and one on a lane without a commit has none. Those are in
+/// the order in which they were begun, as none is begun before what it stands on. Should a guess be wrong,
+/// the host finds out: it knows lanes by what they stand on.
+fn chain<'l, 'a>(board: Board<'a>, living: &[&'l Living<'a>]) -> Vec<&'l Living<'a>> {
+    let was_to_land = |state: &LaneState| state.lane.landing == Landing::WhenPassed;
     let tip = &board.question.tip;
     // Where another policy left several, or a preview was approved meanwhile: the one that was to land.
     let first = living
         .iter()
         .filter(|(state, _)| state.base == *tip)
         .min_by_key(|(state, members)| {
-            let was_to_land = state.lane.landing == pointsman_sdk::select::Landing::WhenPassed;
             let oldest = members.iter().map(|member| by_age(member)).min();
-            (!was_to_land, oldest)
+            (!was_to_land(state), oldest)
         });
-    let mut chain: Vec<(&LaneState, Vec<&Candidate>)> = first.cloned().into_iter().collect();
+    let mut chain: Vec<&'l Living<'a>> = first.copied().into_iter().collect();
     while let Some((top, _)) = chain.last() {
         let stands = |state: &LaneState| match state.base.as_str() {
             "" => true,
@@ -196,11 +232,15 @@ fn chain(board: Board<'_>) -> Vec<(&LaneState, Vec<&Candidate>)> {
             let mut all = chain.iter().flat_map(|(_, members)| members);
             all.any(|member| member.number == number)
         };
-        let next = living.iter().find(|(state, members)| {
-            let is_new = !members.iter().any(|member| is_there(member.number));
-            state.id > top.id && is_new && stands(state)
-        });
-        match next.cloned() {
+        let next = living
+            .iter()
+            .filter(|(state, members)| {
+                let is_new = !members.iter().any(|member| is_there(member.number));
+                state.id > top.id && is_new && stands(state)
+            })
+            .min_by_key(|(state, _)| (!was_to_land(state), state.id))
+            .copied();
+        match next {
             Some(next) => chain.push(next),
             None => break,
         }

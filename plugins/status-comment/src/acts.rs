@@ -24,15 +24,9 @@ pub fn decide(settings: &Settings, question: &Question) -> Answer {
     let acts = match question.event.as_str() {
         "verdict" => teller.verdict(),
         "landed" => vec![teller.comment("landed", &teller.landed())],
-        "ejected" => {
-            let text = format!("Sent away from the line: {}", teller.reason());
-            vec![
-                teller.status("failure", "ejected"),
-                teller.comment("ejected", &text),
-            ]
-        }
         // It may be held and let go many times: the status says so, without a comment for each.
         "held" => vec![teller.status("pending", "held")],
+        "target-moved" => vec![teller.moved()],
         "commanded" if settings.answer_commands => match teller.attr("command") {
             Some(line) => vec![teller.comment("command", &answer(settings, question, line))],
             None => Vec::new(),
@@ -128,6 +122,16 @@ impl Teller<'_> {
         text
     }
 
+    /// What people see is of an older commit from here on: that is not green any more, and not red.
+    fn moved(&self) -> Act {
+        let pull_request = self.question.pull_request.as_ref();
+        let target = pull_request.map_or("the branch", |one| &one.target);
+        self.status(
+            "pending",
+            &format!("{target} moved: the last verdict was on an older commit"),
+        )
+    }
+
     fn landed(&self) -> String {
         let work = self.question.work.as_ref();
         let commit = work
@@ -175,9 +179,6 @@ impl Teller<'_> {
         ];
         if let Some(link) = self.link() {
             args.push(("link", link.to_owned()));
-        }
-        if let Some(head) = self.head() {
-            args.push(("head", head.to_owned()));
         }
         Act::new("status", args)
     }

@@ -6,7 +6,7 @@ use pointsman_sdk::select::{Answer, Candidate, Landing, Lane, LaneState, Waiting
 use pointsman_sdk::{Basis, Need, Reason, attr};
 
 use super::history::{LANE_TAG_TRY, PURPOSE, TRY_PURPOSE, is_decided, is_living};
-use super::{Board, RETEST, is_approved, may_stay, standing, told};
+use super::{Board, RETEST, is_approved, is_held, may_stay, standing, told};
 use crate::text::{REASON_BYTES, clip, count, short};
 
 /// The purpose of a run of the bare target.
@@ -283,7 +283,7 @@ impl<'a> Plan<'a> {
 
 /// Whether the lane runs, or would.
 fn takes_slot(state: &LaneState) -> bool {
-    !matches!(state.state.as_str(), "passed" | "landing")
+    !matches!(state.state.as_str(), "passed" | "landing") && !is_held(state)
 }
 
 fn preview_reason(members: &[&Candidate]) -> Reason {

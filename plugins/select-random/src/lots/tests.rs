@@ -169,6 +169,33 @@ fn many_that_wait_for_their_approval_keep_nobody_waiting() {
     assert!(lanes(&plan(&mut stage)).contains(&(vec![other], Landing::WhenPassed)));
 }
 
+/// A policy that cannot answer about one lane holds nobody else up.
+#[test]
+fn one_that_nobody_can_decide_about_keeps_nobody_waiting() {
+    let mut stage = Rehearsal::new(1, vec![approved(1)]);
+    plan(&mut stage);
+    stage.hold(&[1], true);
+    stage.question.candidates.push(approved(2));
+    for _ in 0..2 {
+        let answer = plan(&mut stage);
+        let lanes: Vec<&[u64]> = answer.lanes.iter().map(|lane| &*lane.members).collect();
+        assert!(
+            lanes.contains(&&[1][..]) && lanes.contains(&&[2][..]),
+            "{lanes:?}"
+        );
+        assert_eq!(stage.lanes("cancelled").len(), 0);
+    }
+    stage.end(&[2], "passed");
+    plan(&mut stage);
+    assert!(stage.land());
+    assert_eq!(stage.landed, [2]);
+    // It is tested anew on what is there now.
+    plan(&mut stage);
+    stage.end(&[1], "passed");
+    plan(&mut stage);
+    assert!(stage.land());
+}
+
 proptest! {
     /// The pick stays put: for the same tip and seed it does not depend on who else is there, unless the
     /// other one's lot is higher.

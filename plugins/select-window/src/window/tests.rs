@@ -250,6 +250,63 @@ fn a_window_has_a_size_and_leaves_the_rest_to_others() {
     assert_eq!(members, [1, 2, 9, 3]);
 }
 
+/// What stands on it could not land: the next ones stand beside it.
+#[test]
+fn nobody_stands_on_one_that_nobody_can_decide_about() {
+    let mut stage = Rehearsal::new(3, (1..=3).map(approved).collect());
+    line(&mut stage);
+    stage.hold(&[2], true);
+    for _ in 0..2 {
+        let answer = plan(&mut stage);
+        let mut lanes: Vec<(u64, Option<u32>)> = answer
+            .lanes
+            .iter()
+            .map(|lane| (lane.members[0], lane.on))
+            .collect();
+        lanes.sort_unstable();
+        assert_eq!(lanes, [(1, None), (2, Some(0)), (3, Some(0))]);
+    }
+    stage.end(&[1], "passed");
+    plan(&mut stage);
+    assert!(stage.land());
+    // Once somebody can decide again it comes behind those that went on meanwhile.
+    stage.hold(&[2], false);
+    let answer = plan(&mut stage);
+    let lanes: Vec<(u64, Option<u32>)> = answer
+        .lanes
+        .iter()
+        .map(|lane| (lane.members[0], lane.on))
+        .collect();
+    assert_eq!(lanes, [(3, None), (2, Some(0))]);
+}
+
+/// A policy that cannot answer about one lane holds nobody else up.
+#[test]
+fn one_that_nobody_can_decide_about_keeps_nobody_waiting() {
+    let mut stage = Rehearsal::new(1, vec![approved(1)]);
+    plan(&mut stage);
+    stage.hold(&[1], true);
+    stage.question.candidates.push(approved(2));
+    for _ in 0..2 {
+        let answer = plan(&mut stage);
+        let lanes: Vec<&[u64]> = answer.lanes.iter().map(|lane| &*lane.members).collect();
+        assert!(
+            lanes.contains(&&[1][..]) && lanes.contains(&&[2][..]),
+            "{lanes:?}"
+        );
+        assert_eq!(stage.lanes("cancelled").len(), 0);
+    }
+    stage.end(&[2], "passed");
+    plan(&mut stage);
+    assert!(stage.land());
+    assert_eq!(stage.landed, [2]);
+    // It is tested anew on what is there now.
+    plan(&mut stage);
+    stage.end(&[1], "passed");
+    plan(&mut stage);
+    assert!(stage.land());
+}
+
 proptest! {
     /// In whatever order lanes end, whoever is bad, whoever breaks another: all that is good lands, nothing
     /// else does, what lands was tested on exactly what landed before it, and nothing is tested twice on the
