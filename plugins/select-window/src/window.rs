@@ -108,6 +108,7 @@ impl<'a> Window<'a> {
             .iter()
             .filter(|candidate| may_land(&[candidate]) && !self.below.contains(&candidate.number))
             .filter(|candidate| !self.aside.contains(&candidate.number))
+            .filter(|candidate| self.board.obstacle_alone(candidate).is_none())
             .collect();
         line.sort_by_cached_key(|one| (self.board.failed_before(one), by_age(one)));
         while self.steps.len() < self.max && self.plan.free() > 0 {

@@ -156,11 +156,16 @@ fn who_may_not_write_does_not_count() {
         Pending,
         "review.missing",
     );
-    expect(
+    let own = expect(
         vec![],
         vec![line("ann", 1, "r+")],
         Pending,
         "review.no-permission",
+    );
+    // The author may do enough, and that is not the point.
+    assert_eq!(
+        own.basis.reason.text,
+        "0 of 1 person approved b2; the author's own word does not count: somebody else has to approve, or to write `delegate+`."
     );
     expect(
         vec![],
