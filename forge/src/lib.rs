@@ -34,3 +34,4 @@ pub use repository::diff::Changed;
 pub use repository::fetch::Fetched;
 pub use repository::head::{HeadFacts, Mergeable};
 pub use repository::land::Landed;
+pub use repository::text::{TextFile, check_path};

@@ -56,6 +56,10 @@ pub const COMMIT_BYTES: usize = 64 << 10;
 /// Bytes of a subject or a name that are kept.
 pub const SUBJECT_BYTES: usize = 1000;
 
+/// Bytes of a file whose text is read: a pin, a list of owners, a lock file, and not a store of data.
+/// What is read is kept with the decision that asked for it.
+pub const TEXT_BYTES: u64 = 64 << 10;
+
 /// Members of one merge plan: there are at most as many candidates.
 pub const MEMBERS: usize = 1000;
 

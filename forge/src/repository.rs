@@ -10,6 +10,7 @@ pub(crate) mod land;
 pub(crate) mod lanes;
 mod merge;
 mod patch_id;
+pub(crate) mod text;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

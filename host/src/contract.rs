@@ -70,6 +70,18 @@ pub fn show(hook: &str, part: Part, value: &Value) -> Value {
     }
 }
 
+/// As [`show`], for a record that the hooks share: `pull-request`.
+#[must_use]
+pub fn show_record(name: &str, value: &Value) -> Value {
+    let contract = &*CONTRACT;
+    let types = contract.interfaces.get("types");
+    let id = types.and_then(|types| contract.resolve.interfaces[*types].types.get(name));
+    match id {
+        Some(id) => contract.show(&Type::Id(*id), value),
+        None => value.clone(),
+    }
+}
+
 static CONTRACT: LazyLock<Contract> = LazyLock::new(|| {
     let mut files = SourceMap::new();
     for (name, text) in FILES {

@@ -11,6 +11,7 @@
 mod ask;
 mod attempts;
 mod effects;
+mod facts;
 mod failpoint;
 mod pulls;
 mod question;

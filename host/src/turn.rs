@@ -11,7 +11,7 @@
 mod ask;
 pub(crate) mod call;
 mod causes;
-mod facts;
+pub(crate) mod facts;
 mod notes;
 pub(crate) mod question;
 

@@ -103,7 +103,9 @@ impl Stop {
         Stop::Failed(Reason::new(code, text))
     }
 
-    /// Asks for one more fact, which comes in the context of the next round.
+    /// Asks for one more fact, which comes in the context of the next round
+    /// ([`Context::found`](crate::Context::found)). `docs/PLUGINS.md` lists the kinds: `file` (`path`) is
+    /// the text of a file in the commit that is decided about.
     pub fn ask(kind: impl Into<String>, args: impl IntoIterator<Item = (String, String)>) -> Self {
         Stop::Ask(vec![Query {
             kind: kind.into(),

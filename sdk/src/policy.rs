@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
 use crate::bindings::shared::pointsman::policy::types;
-use crate::{Fact, Instant, Problem, Stop};
+use crate::{Fact, Found, Instant, Problem, Stop};
 
 /// A policy and the settings of all its hooks.
 pub trait Policy: 'static {
@@ -66,6 +66,14 @@ impl<S> Context<S> {
     #[must_use]
     pub fn note(&self, key: &str) -> Option<&str> {
         attr(&self.notes, key)
+    }
+
+    /// What the host found when it was asked for this ([`Stop::ask`](crate::Stop::ask)). None: it was not
+    /// asked yet.
+    #[must_use]
+    pub fn found(&self, kind: &str, args: &[(String, String)]) -> Option<&Found> {
+        let same = |fact: &&Fact| fact.query.kind == kind && fact.query.args == args;
+        self.facts.iter().find(same).map(|fact| &fact.found)
     }
 }
 

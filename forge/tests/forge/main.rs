@@ -12,3 +12,4 @@ mod names;
 mod place;
 mod pushes;
 mod repositories;
+mod texts;

@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Engine;
+use super::facts::{Commits, Repository};
 use super::turn::HOLD_RETRY;
 use crate::db::merge::{MergeEnd, MergeStart};
 use crate::db::turn::{Bound, Known, Made};
@@ -25,7 +27,10 @@ const MAX_TAG_VALUE: usize = 256;
 /// One turn's asking.
 pub(super) struct Asking<'a> {
     pub(super) caller: &'a Caller,
+    pub(super) engine: &'a Engine,
     pub(super) start: &'a MergeStart,
+    /// The commit that the target points at.
+    pub(super) tip: &'a str,
     pub(super) at: DateTime<Utc>,
 }
 
@@ -54,7 +59,7 @@ impl Asking<'_> {
         end: &mut MergeEnd,
     ) -> Result<Asked<Q::Answer>, Error>
     where
-        Q: Asks + Serialize,
+        Q: Asks + Serialize + Commits,
         Q::Answer: Serialize + DeserializeOwned + HasBasis,
     {
         self.one_of_many(bound, subject, items, question, None, end)
@@ -73,7 +78,7 @@ impl Asking<'_> {
         end: &mut MergeEnd,
     ) -> Result<Asked<Q::Answer>, Error>
     where
-        Q: Asks + Serialize,
+        Q: Asks + Serialize + Commits,
         Q::Answer: Serialize + DeserializeOwned + HasBasis,
     {
         let mut attrs = vec![];
@@ -85,7 +90,6 @@ impl Asking<'_> {
             pipeline: &self.start.name,
             bound,
             subject,
-            distro: None,
             items,
             notes: vec![],
             attrs,
@@ -93,7 +97,12 @@ impl Asking<'_> {
             prepared: looked_up.map(|(prepared, _)| prepared),
             known: looked_up.map(|(_, known)| known),
         };
-        match self.caller.call(&call, question, &mut end.decisions).await {
+        let mut facts = Repository::new(self.engine, self.start, self.tip, question);
+        let decided = self
+            .caller
+            .call(&call, question, &mut facts, &mut end.decisions)
+            .await;
+        match decided {
             Ok(Some(answer)) => {
                 let place = end.decisions.len() - 1;
                 let sound = sound(answer.basis()).and_then(|()| match end.decisions.get(place) {

@@ -112,7 +112,7 @@ fn changed(pull: &PullFacts) -> types::Packed {
     packed(pull.changed.lines().take(MAX_CHANGED))
 }
 
-fn past_run(run: &PastRun) -> types::PastRun {
+pub(super) fn past_run(run: &PastRun) -> types::PastRun {
     types::PastRun {
         purpose: run.purpose.clone(),
         commit: run.commit.clone(),

@@ -147,7 +147,9 @@ impl Turns {
         }
         let asking = Asking {
             caller: &self.caller,
+            engine: &self.engine,
             start: &start,
+            tip: &tip,
             at: Utc::now(),
         };
         let place = self.engine.forge.place(&start.repository);

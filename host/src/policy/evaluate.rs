@@ -169,6 +169,13 @@ pub fn unknown(query: &Query) -> Found {
     })
 }
 
+fn holds_nul(query: &Query) -> bool {
+    let args = query.args.iter().flat_map(|(name, value)| [name, value]);
+    std::iter::once(&query.kind)
+        .chain(args)
+        .any(|text| text.contains('\0'))
+}
+
 impl Plugin {
     /// Asks until the plugin says something else than that it wants facts, at most [`FACT_ROUNDS`]
     /// times more. Blocks like [`Plugin::ask`].
@@ -186,6 +193,12 @@ impl Plugin {
                 break;
             };
             if queries.is_empty() || queries.len() > MAX_QUERIES {
+                break;
+            }
+            // What was asked is kept with what was found, and the record keeps no NUL.
+            if queries.iter().any(holds_nul) {
+                let detail = "a NUL is in what it asks for".to_owned();
+                called.outcome = Outcome::BadAnswer { detail };
                 break;
             }
             for query in queries {

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 
 use super::call::Call;
+use super::facts::Record;
 use super::notes::Notes;
 use super::question::{self, Distro};
 use super::{Causes, Stopped, Worker};
@@ -120,7 +121,6 @@ impl Worker {
                 pipeline: &start.name,
                 bound,
                 subject: &distro.name,
-                distro: Some(versions[0].distro),
                 items: versions.len(),
                 notes: notes.of(Remembered::pipeline("ignore", bound.position)),
                 attrs: vec![],
@@ -128,9 +128,10 @@ impl Worker {
                 prepared: None,
                 known: None,
             };
+            let mut facts = Record::new(&self.db, versions[0].distro);
             if let Some(answer) = self
                 .caller
-                .call(&call, &question, &mut end.decisions)
+                .call(&call, &question, &mut facts, &mut end.decisions)
                 .await?
             {
                 let decision = end.decisions.len() - 1;
@@ -230,7 +231,6 @@ impl Worker {
                         pipeline: &start.name,
                         bound,
                         subject: &distro.name,
-                        distro: Some(group[0].distro),
                         items: chunk.len(),
                         notes: notes.of(about),
                         attrs: vec![],
@@ -238,9 +238,10 @@ impl Worker {
                         prepared: None,
                         known: None,
                     };
+                    let mut facts = Record::new(&self.db, group[0].distro);
                     let Some(answer) = self
                         .caller
-                        .call(&call, &*question, &mut end.decisions)
+                        .call(&call, &*question, &mut facts, &mut end.decisions)
                         .await?
                     else {
                         continue;

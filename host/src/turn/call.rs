@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use std::collections::HashMap;
 
-use super::facts::Record;
+use super::facts::{Failure, Source};
 use super::{Stopped, question};
 use crate::contract;
 use crate::db::Db;
@@ -17,7 +17,7 @@ use crate::db::turn::{Bound, Known, Made, NewDecision, NewHold, Same};
 use crate::error::Error;
 use crate::plan;
 use crate::policy::wit::types::{Attrs, Basis, Context, Stop};
-use crate::policy::{Asks, CallLimits, Decided, Hook, NoFacts, Outcome, Plugin, Runtime};
+use crate::policy::{Asks, CallLimits, Decided, Hook, Outcome, Plugin, Runtime};
 
 /// Calls the plugins that are bound, each within its limits.
 pub(crate) struct Caller {
@@ -74,6 +74,7 @@ impl Caller {
         &self,
         call: &Call<'_>,
         question: &Q,
+        source: &mut impl Source,
         decisions: &mut Vec<Made>,
     ) -> Result<Option<Q::Answer>, Stopped>
     where
@@ -136,23 +137,14 @@ impl Caller {
         }
         let limits = CallLimits::of(Q::HOOK).set(&call.bound.limits, &self.ceilings);
         // On the turn's own thread: to hand a small call over to another takes longer than the call.
-        let asked = AssertUnwindSafe(|| match call.distro {
-            Some(distro) => {
-                let mut facts = Record::new(&self.db, distro);
-                let decided = plugin.decide(&limits, &context, question, &mut facts);
-                (decided, facts.failed)
-            }
-            None => (
-                plugin.decide(&limits, &context, question, &mut NoFacts),
-                None,
-            ),
-        });
+        let asked = AssertUnwindSafe(|| plugin.decide(&limits, &context, question, source));
         // A fault of the host's within a call is an error of this turn, and not the end of all turns.
-        let (Decided { called, facts }, failed) =
-            tokio::task::block_in_place(|| catch_unwind(asked))
-                .map_err(|_| Error::Internal(anyhow::anyhow!("the call of a plugin panicked")))?;
-        if let Some(error) = failed {
-            return Err(error.into());
+        let Decided { mut called, facts } = tokio::task::block_in_place(|| catch_unwind(asked))
+            .map_err(|_| Error::Internal(anyhow::anyhow!("the call of a plugin panicked")))?;
+        match source.failed() {
+            Some(Failure::Turn(error)) => return Err(error.into()),
+            Some(Failure::Call(detail)) => called.outcome = Outcome::HostFailed { detail },
+            None => {}
         }
         metrics::counter!("pointsman_decisions_total", "hook" => hook, "outcome" => called.outcome.code())
             .increment(1);
@@ -216,8 +208,6 @@ pub(crate) struct Call<'a> {
     pub(crate) pipeline: &'a str,
     pub(crate) bound: &'a Bound,
     pub(crate) subject: &'a str,
-    /// The distro that facts may be asked about.
-    pub(crate) distro: Option<i32>,
     pub(crate) items: usize,
     /// What this place remembers of the pipeline.
     pub(crate) notes: Attrs,

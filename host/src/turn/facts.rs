@@ -16,13 +16,27 @@ const MAX_RUNS: i64 = 100;
 /// Names that a fact has at most.
 const MAX_NAMES: i64 = 1_000;
 
+/// Where the facts of one call come from.
+pub(crate) trait Source: Facts {
+    /// Why something could not be looked up; none: everything could. What the policy made of a failure
+    /// is no decision.
+    fn failed(&mut self) -> Option<Failure>;
+}
+
+/// A look-up that failed through no fault of the policy's.
+pub(crate) enum Failure {
+    /// The whole turn is taken again.
+    Turn(Error),
+    /// This call alone counts as one that the host could not make, with what to tell operators.
+    Call(String),
+}
+
 /// Facts of the record about one distro.
 pub(super) struct Record {
     db: Db,
     distro: i32,
     runtime: Handle,
-    /// Why the record could not be read. What the policy made of that is no decision.
-    pub(super) failed: Option<Error>,
+    failed: Option<Error>,
 }
 
 impl Record {
@@ -82,7 +96,13 @@ impl Facts for Record {
     }
 }
 
-fn refused(code: &str, text: &str) -> Found {
+impl Source for Record {
+    fn failed(&mut self) -> Option<Failure> {
+        self.failed.take().map(Failure::Turn)
+    }
+}
+
+pub(crate) fn refused(code: &str, text: &str) -> Found {
     Found::Refused(Reason {
         code: code.to_owned(),
         text: text.to_owned(),

@@ -88,6 +88,42 @@ pub struct ReviewRow {
 }
 
 impl Db {
+    /// The pull request of a repository that has this number: its row, and its target branch.
+    pub async fn pull_numbered(
+        &self,
+        repository: i32,
+        number: i32,
+    ) -> Result<Option<(i64, String)>> {
+        let row = sqlx::query!(
+            "select id, target from pull_request where repository_id = $1 and number = $2",
+            repository,
+            number,
+        )
+        .fetch_optional(&self.read)
+        .await?;
+        Ok(row.map(|row| (row.id, row.target)))
+    }
+
+    /// A pipeline's newest lanes with this pull request in them, the newest first.
+    pub async fn lanes_of_pull(
+        &self,
+        pipeline: i32,
+        pull: i64,
+        limit: i64,
+    ) -> Result<Vec<PastRun>> {
+        Ok(sqlx::query_as!(
+            PastRun,
+            r#"select purpose, coalesce(commit, '') as "commit!", coalesce(base, '') as "base!",
+                 coalesce(ended_at, created_at) as "at!", state
+               from lane where members @> array[$2::bigint] and pipeline_id = $1 order by id desc limit $3"#,
+            pipeline,
+            pull,
+            limit,
+        )
+        .fetch_all(&self.read)
+        .await?)
+    }
+
     /// Everything about these pull requests, as far as they are the pipeline's, ascending by number.
     pub async fn pull_facts(
         &self,

@@ -30,14 +30,17 @@ pub struct Same<'a> {
 
 impl Db {
     /// The newest decision that answered this very question, if its answer holds still, with the
-    /// answer; none for an abstention. It was given the same notes, and no facts: those may have
-    /// changed.
+    /// answer; none for an abstention. It was given the same notes, and of facts at most files, since what a
+    /// commit has at a path never changes: others may have.
     pub async fn answered_before(&self, same: &Same<'_>) -> Result<Option<(i64, Option<Value>)>> {
         let row = sqlx::query!(
             r#"select x.id, x.outcome, o.bytes as output
                from decision x join blob o on o.digest = x.output
                where x.input = $1 and x.pipeline_id = $2 and x.hook = $3 and x.plugin_id = $4
-                 and x.settings = $5 and x.context is not distinct from $7
+                 and x.settings = $5 and nullif(x.context - 'facts', '{}') is not distinct from $7
+                 and not exists (
+                   select from jsonb_array_elements(x.context -> 'facts') f
+                   where f #>> '{query,kind}' <> 'file' or not f -> 'found' ?| array['Value', 'Absent'])
                  and x.outcome in ('answered', 'abstained') and (x.wake_at is null or x.wake_at > $6)
                order by x.id desc limit 1"#,
             same.digest,
@@ -66,10 +69,13 @@ impl Db {
             return Ok(Known::default());
         }
         let rows = sqlx::query!(
-            r#"select x.id, x.input, x.hook, x.plugin_id, x.settings, x.context, x.outcome, x.wake_at,
-                 o.bytes as output
+            r#"select x.id, x.input, x.hook, x.plugin_id, x.settings,
+                 nullif(x.context - 'facts', '{}') as context, x.outcome, x.wake_at, o.bytes as output
                from decision x join blob o on o.digest = x.output
                where x.input = any($1) and x.pipeline_id = $2 and x.outcome in ('answered', 'abstained')
+                 and not exists (
+                   select from jsonb_array_elements(x.context -> 'facts') f
+                   where f #>> '{query,kind}' <> 'file' or not f -> 'found' ?| array['Value', 'Absent'])
                order by x.id desc limit 10000"#,
             digests,
             pipeline,
