@@ -9,12 +9,19 @@ wire! {
         pub hook: String,
         /// The place of that binding in the hook's chain.
         pub position: i32,
-        /// What it is about: the distro of a kernel version; absent: the pipeline itself.
+        /// What it is about: the distro of a kernel version. Where it is about neither a kernel version nor a
+        /// pull request, it is about the pipeline itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub distro: Option<String>,
-        /// What it is about: the kernel version; absent: the pipeline itself.
+        /// What it is about: the kernel version.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub version: Option<String>,
+        /// What it is about: the repository of a pull request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub repository: Option<String>,
+        /// What it is about: the number of the pull request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub number: Option<i32>,
         /// Unique for one place and one subject.
         pub key: String,
         /// What it says.
@@ -36,12 +43,18 @@ wire! {
         /// The place of that binding in the hook's chain; 0 unless told otherwise.
         #[serde(default)]
         pub position: i32,
-        /// Of a kernel version: its distro. Absent: of the pipeline itself.
+        /// Of a kernel version: its distro. Of neither that nor a pull request: of the pipeline itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub distro: Option<String>,
         /// Of a kernel version. Only `advance` is given those.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub version: Option<String>,
+        /// Of a pull request: its repository.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub repository: Option<String>,
+        /// Of a pull request: its number. All hooks of a merge pipeline are given those but `select`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub number: Option<i32>,
         /// Not empty, with neither control characters nor a slash.
         pub key: String,
     }
@@ -56,12 +69,18 @@ wire! {
         /// The place of that binding in the hook's chain; 0 unless told otherwise.
         #[serde(default)]
         pub position: i32,
-        /// Of a kernel version: its distro. Absent: of the pipeline itself.
+        /// Of a kernel version: its distro. Of neither that nor a pull request: of the pipeline itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub distro: Option<String>,
         /// Of a kernel version. Only `advance` is given those.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub version: Option<String>,
+        /// Of a pull request: its repository.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub repository: Option<String>,
+        /// Of a pull request: its number. All hooks of a merge pipeline are given those but `select`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub number: Option<i32>,
         /// Not empty, with neither control characters nor a slash.
         pub key: String,
         /// What it says; with the key at most 1,024 bytes.

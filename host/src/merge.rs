@@ -13,6 +13,7 @@ mod attempts;
 mod effects;
 mod facts;
 mod failpoint;
+mod notes;
 mod pulls;
 mod question;
 mod react;

@@ -12,7 +12,7 @@ mod ask;
 pub(crate) mod call;
 mod causes;
 pub(crate) mod facts;
-mod notes;
+pub(crate) mod notes;
 pub(crate) mod question;
 
 use std::time::Duration;

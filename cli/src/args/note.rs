@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use crate::args::merge::PullName;
 use crate::args::values::KernelName;
 use crate::args::{Paging, Why};
 
@@ -13,7 +14,8 @@ pub(crate) enum Note {
 Examples:
   pointsman note list kernels
   pointsman note list kernels --hook advance --pipeline-only
-  pointsman note list kernels --kernel debian-12/6.1.0-49-amd64 --json")]
+  pointsman note list kernels --kernel debian-12/6.1.0-49-amd64 --json
+  pointsman note list main --pull lib#12")]
     List {
         /// The pipeline
         pipeline: String,
@@ -26,7 +28,10 @@ Examples:
         /// About this kernel version: distro/version
         #[arg(long, conflicts_with = "pipeline_only")]
         kernel: Option<KernelName>,
-        /// About the pipeline itself, and no kernel version
+        /// About this pull request: REPOSITORY#NUMBER
+        #[arg(long, value_name = "PULL", conflicts_with_all = ["pipeline_only", "kernel"])]
+        pull: Option<PullName>,
+        /// About the pipeline itself, and neither a kernel version nor a pull request
         #[arg(long)]
         pipeline_only: bool,
         #[command(flatten)]
@@ -36,7 +41,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   pointsman note set kernels advance tries 0 --kernel debian-12/6.1.0-49-amd64 -m 'The lab was down'
-  pointsman note set kernels ignore frozen yes")]
+  pointsman note set kernels ignore frozen yes
+  pointsman note set main gate tries 0 --pull lib#12")]
     Set {
         #[command(flatten)]
         place: NotePlace,
@@ -69,7 +75,7 @@ Examples:
 pub(crate) struct NotePlace {
     /// The pipeline
     pub(crate) pipeline: String,
-    /// The hook: ignore, advance
+    /// The hook: ignore, advance; review, gate, select, run, triage, react
     pub(crate) hook: String,
 }
 
@@ -82,6 +88,9 @@ pub(crate) struct About {
     /// About this kernel version, distro/version [default: about the pipeline itself]
     #[arg(long)]
     pub(crate) kernel: Option<KernelName>,
+    /// About this pull request, REPOSITORY#NUMBER [default: about the pipeline itself]
+    #[arg(long, value_name = "PULL", conflicts_with = "kernel")]
+    pub(crate) pull: Option<PullName>,
     #[command(flatten)]
     pub(crate) why: Why,
 }

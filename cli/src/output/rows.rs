@@ -359,13 +359,16 @@ impl Row for Binding {
 impl Row for Note {
     const HEADER: &'static [&'static str] = &["PLACE", "ABOUT", "KEY", "VALUE", "BY"];
     fn cells(&self) -> Vec<String> {
-        let about = self.distro.as_ref().zip(self.version.as_ref());
+        let kernel = self.distro.as_ref().zip(self.version.as_ref());
+        let pull = self.repository.as_ref().zip(self.number);
+        let about = match (kernel, pull) {
+            (Some((distro, version)), _) => format!("{distro}/{version}"),
+            (None, Some((repository, number))) => format!("{repository}#{number}"),
+            (None, None) => "the pipeline".to_owned(),
+        };
         vec![
             format!("{}/{}", self.hook, self.position),
-            about.map_or_else(
-                || "the pipeline".to_owned(),
-                |(distro, version)| format!("{distro}/{version}"),
-            ),
+            about,
             self.key.clone(),
             self.value.clone(),
             self.decision.map_or_else(

@@ -17,6 +17,7 @@ pub(super) fn run(context: &Context, verb: Note) -> Result<Exit, Error> {
             hook,
             position,
             kernel,
+            pull,
             pipeline_only,
             paging,
         } => {
@@ -26,6 +27,8 @@ pub(super) fn run(context: &Context, verb: Note) -> Result<Exit, Error> {
                 .maybe("position", position.map(|position| position.to_string()))
                 .maybe("distro", kernel.as_ref().map(|kernel| &kernel.distro))
                 .maybe("version", kernel.as_ref().map(|kernel| &kernel.version))
+                .maybe("repository", pull.as_ref().map(|pull| &pull.repository))
+                .maybe("number", pull.as_ref().map(|pull| pull.number.to_string()))
                 .flag("pipeline_only", pipeline_only);
             let nothing = "no notes: policies that remember nothing keep none";
             return list::print::<Row>(context, &address, &paging, nothing);
@@ -41,6 +44,8 @@ pub(super) fn run(context: &Context, verb: Note) -> Result<Exit, Error> {
                 position,
                 distro,
                 version,
+                repository,
+                number,
                 key,
             } = name(&place, &about, key);
             let note = NewNote {
@@ -48,6 +53,8 @@ pub(super) fn run(context: &Context, verb: Note) -> Result<Exit, Error> {
                 position,
                 distro,
                 version,
+                repository,
+                number,
                 key,
                 value,
             };
@@ -82,6 +89,8 @@ fn name(place: &NotePlace, about: &About, key: String) -> NoteName {
         position: i32::from(about.position),
         distro: kernel.map(|kernel| kernel.distro.clone()),
         version: kernel.map(|kernel| kernel.version.clone()),
+        repository: about.pull.as_ref().map(|pull| pull.repository.clone()),
+        number: about.pull.as_ref().map(|pull| pull.number),
         key,
     }
 }

@@ -53,7 +53,7 @@ const SECTIONS: &[&str] = &[
        'distro', d.name, 'version', k.version, 'key', n.key, 'value', n.value, 'deleted_at', n.deleted_at)::text
      from note n join pipeline p on p.id = n.pipeline_id
      left join kernel_version k on k.id = n.kernel_version_id left join distro d on d.id = k.distro_id
-     order by n.id",
+     where n.pull_request_id is null order by n.id",
     "select jsonb_build_object('type', 'shadow', 'pipeline', p.name, 'hook', s.hook, 'position', s.position,
        'digest', g.digest, 'settings', s.settings, 'deleted_at', s.deleted_at)::text
      from shadow s join pipeline p on p.id = s.pipeline_id join plugin g on g.id = s.plugin_id order by s.id",

@@ -103,7 +103,7 @@ const TYPES: &[(&str, &str)] = &[
          key text, value text, deleted_at timestamptz)
        left join pipeline p on p.name = x.pipeline left join distro d on d.name = x.distro
        left join kernel_version k on k.distro_id = d.id and k.version = x.version
-       on conflict (pipeline_id, hook, kernel_version_id, position, key) do nothing"),
+       on conflict do nothing"),
     // Its figures are of decisions that stay behind: it begins anew.
     ("shadow", "with added as (
          insert into shadow (pipeline_id, hook, position, plugin_id, settings, deleted_at)

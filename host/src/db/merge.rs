@@ -5,6 +5,7 @@ mod attempts;
 mod branches;
 mod effects;
 mod facts;
+mod notes;
 mod reactions;
 mod write;
 
@@ -72,6 +73,8 @@ pub struct MergeStart {
     pub causes: Vec<Cause>,
     /// Something happened that `react` has not been asked about.
     pub reactions: bool,
+    /// There are notes of it, or of its pull requests.
+    pub notes: bool,
 }
 
 /// A lane as a question about something else has it.
@@ -156,7 +159,8 @@ impl Db {
         let Some(row) = sqlx::query!(
             r#"select p.name, p.paused is not null as "paused!", m.repository_id, g.name as repository, m.target,
                  m.slots, m.frozen, m.prefix, t.commit as "tip?", t.tree as "tree?",
-                 exists (select from reaction r where r.pipeline_id = m.id) as "reactions!"
+                 exists (select from reaction r where r.pipeline_id = m.id) as "reactions!",
+                 exists (select from note n where n.pipeline_id = m.id and n.deleted_at is null) as "notes!"
                from merge_pipeline m join pipeline p on p.id = m.id join repository g on g.id = m.repository_id
                left join lateral (select commit, tree from tip where pipeline_id = m.id order by id desc limit 1) t
                  on true
@@ -193,6 +197,7 @@ impl Db {
             bindings,
             causes,
             reactions: row.reactions,
+            notes: row.notes,
         }))
     }
 

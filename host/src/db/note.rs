@@ -5,7 +5,7 @@ use pointsman_api::note::{Note, PutNotes};
 use pointsman_api::page::Page;
 use sqlx::{FromRow, QueryBuilder};
 
-use super::{Batch, Db, cursor, distro::cut, kernel, pipeline};
+use super::{Batch, Db, cursor, distro::cut, kernel, pipeline, pull};
 use crate::error::{Kind, Refusal, Result, invalid};
 use crate::plan;
 
@@ -18,6 +18,8 @@ pub struct Filter {
     pub position: Option<i32>,
     /// About this kernel version: the distro's id, and the version.
     pub kernel: Option<(i32, String)>,
+    /// About this pull request: the repository, and the number.
+    pub pull: Option<(String, i32)>,
     /// About the pipeline itself.
     pub pipeline_only: bool,
 }
@@ -29,10 +31,25 @@ struct Row {
     position: i32,
     distro: Option<String>,
     version: Option<String>,
+    repository: Option<String>,
+    number: Option<i32>,
     key: String,
     value: String,
     decision_id: Option<i64>,
     generation: i64,
+}
+
+/// What a note is about; nothing: the pipeline itself.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+struct Subject {
+    kernel: Option<i64>,
+    pull: Option<i64>,
+}
+
+/// How a caller names that.
+struct Named<'a> {
+    kernel: (Option<&'a str>, Option<&'a str>),
+    pull: (Option<&'a str>, Option<i32>),
 }
 
 /// A change to one note, with what it names looked up.
@@ -40,7 +57,7 @@ struct Change<'a> {
     field: String,
     hook: &'a str,
     position: i32,
-    kernel: Option<i64>,
+    about: Subject,
     key: &'a str,
     value: Option<&'a str>,
 }
@@ -63,10 +80,12 @@ impl Db {
         .await?
         .ok_or_else(|| pipeline::unknown(pipeline))?;
         let mut sql = QueryBuilder::new(
-            "select n.id, n.hook, n.position, d.name as distro, k.version, n.key, n.value, \
-               n.decision_id, n.generation \
+            "select n.id, n.hook, n.position, d.name as distro, k.version, g.name as repository, q.number, \
+               n.key, n.value, n.decision_id, n.generation \
              from note n left join kernel_version k on k.id = n.kernel_version_id \
-             left join distro d on d.id = k.distro_id where n.deleted_at is null and n.pipeline_id = ",
+             left join distro d on d.id = k.distro_id \
+             left join pull_request q on q.id = n.pull_request_id \
+             left join repository g on g.id = q.repository_id where n.deleted_at is null and n.pipeline_id = ",
         );
         sql.push_bind(id);
         if let Some(hook) = &filter.hook {
@@ -83,8 +102,15 @@ impl Db {
                 .push_bind(version.clone())
                 .push(")");
         }
+        if let Some((repository, number)) = &filter.pull {
+            sql.push(" and n.pull_request_id = (select q.id from pull_request q join repository g on g.id = q.repository_id where g.name = ")
+                .push_bind(repository.clone())
+                .push(" and q.number = ")
+                .push_bind(*number)
+                .push(")");
+        }
         if filter.pipeline_only {
-            sql.push(" and n.kernel_version_id is null");
+            sql.push(" and n.kernel_version_id is null and n.pull_request_id is null");
         }
         if let Some((hook, position, id)) = after {
             sql.push(" and (n.hook, n.position, n.id) > (")
@@ -108,6 +134,8 @@ impl Db {
                 position: r.position,
                 distro: r.distro,
                 version: r.version,
+                repository: r.repository,
+                number: r.number,
                 key: r.key,
                 value: r.value,
                 decision: r.decision_id,
@@ -126,35 +154,41 @@ impl Db {
     ) -> Result<Written> {
         let id = pipeline::lock(batch, pipeline).await?;
         let wanted = body.notes.iter().enumerate().map(|(n, note)| {
-            let subject = (&note.distro, &note.version);
+            let named = Named {
+                kernel: (note.distro.as_deref(), note.version.as_deref()),
+                pull: (note.repository.as_deref(), note.number),
+            };
             (
                 format!("/notes/{n}"),
                 &note.hook,
                 note.position,
-                subject,
+                named,
                 &note.key,
                 Some(&*note.value),
             )
         });
         let unwanted = body.remove.iter().enumerate().map(|(n, note)| {
-            let subject = (&note.distro, &note.version);
+            let named = Named {
+                kernel: (note.distro.as_deref(), note.version.as_deref()),
+                pull: (note.repository.as_deref(), note.number),
+            };
             (
                 format!("/remove/{n}"),
                 &note.hook,
                 note.position,
-                subject,
+                named,
                 &note.key,
                 None,
             )
         });
         let mut changes = vec![];
-        for (field, hook, position, (distro, version), key, value) in wanted.chain(unwanted) {
-            let kernel = self.subject(batch, &field, distro, version).await?;
+        for (field, hook, position, named, key, value) in wanted.chain(unwanted) {
+            let about = self.subject(batch, &field, &named).await?;
             changes.push(Change {
                 field,
                 hook,
                 position,
-                kernel,
+                about,
                 key,
                 value,
             });
@@ -162,7 +196,7 @@ impl Db {
         check(&changes)?;
         let mut written = super::batch::nothing();
         // What goes first makes room for what comes.
-        changes.sort_by_key(|c| (c.value.is_some(), c.hook, c.position, c.kernel, c.key));
+        changes.sort_by_key(|c| (c.value.is_some(), c.hook, c.position, c.about, c.key));
         for change in &changes {
             match change.value {
                 Some(value) => set(batch, id, change, value, &mut written).await?,
@@ -172,25 +206,48 @@ impl Db {
         Ok(written)
     }
 
-    /// The kernel version that a note is about; none: the pipeline itself.
-    async fn subject(
+    /// What a note is about.
+    async fn subject(&self, batch: &mut Batch, field: &str, named: &Named<'_>) -> Result<Subject> {
+        match (named.kernel, named.pull) {
+            ((None, None), (None, None)) => Ok(Subject::default()),
+            ((Some(distro), Some(version)), (None, None)) => {
+                let kernel = self.kernel_of(batch, field, distro, version).await?;
+                Ok(Subject {
+                    kernel: Some(kernel),
+                    ..Subject::default()
+                })
+            }
+            ((None, None), (Some(repository), Some(number))) => {
+                let pull = sqlx::query_scalar!(
+                    "select q.id from pull_request q join repository g on g.id = q.repository_id
+                     where g.name = $1 and q.number = $2",
+                    repository,
+                    number,
+                )
+                .fetch_optional(batch.conn())
+                .await?
+                .ok_or_else(|| pull::unknown(repository, number))?;
+                Ok(Subject {
+                    pull: Some(pull),
+                    ..Subject::default()
+                })
+            }
+            _ => Err(invalid(
+                "note_subject",
+                field,
+                "a kernel version is named by `distro` and `version`, a pull request by `repository` and \
+                 `number`, the pipeline by none of these",
+            )),
+        }
+    }
+
+    async fn kernel_of(
         &self,
         batch: &mut Batch,
         field: &str,
-        distro: &Option<String>,
-        version: &Option<String>,
-    ) -> Result<Option<i64>> {
-        let (distro, version) = match (distro, version) {
-            (None, None) => return Ok(None),
-            (Some(distro), Some(version)) => (distro, version),
-            _ => {
-                return Err(invalid(
-                    "note_subject",
-                    field,
-                    "a kernel version is named by `distro` and `version`, the pipeline by neither",
-                ));
-            }
-        };
+        distro: &str,
+        version: &str,
+    ) -> Result<i64> {
         let distro_id = self
             .names
             .distro_id(distro, &format!("{field}/distro"))
@@ -203,7 +260,6 @@ impl Db {
         )
         .fetch_optional(batch.conn())
         .await?
-        .map(Some)
         .ok_or_else(|| kernel::unknown(distro, version))
     }
 }
@@ -221,17 +277,20 @@ fn check(changes: &[Change<'_>]) -> Result<()> {
             };
             return Err(invalid(code, field(name), refused.text));
         }
-        if change.kernel.is_some() && change.hook != "advance" {
-            return Err(invalid(
-                "note_subject",
-                field("hook"),
-                format!(
-                    "`{}` is given notes of the pipeline alone: leave `distro` and `version` out",
-                    change.hook
-                ),
-            ));
+        let subjects = match change.hook {
+            "advance" if change.about.pull.is_none() => None,
+            "advance" => Some("kernel versions and of the pipeline"),
+            "ignore" | "select" => {
+                Some("the pipeline alone").filter(|_| change.about != Subject::default())
+            }
+            _ if change.about.kernel.is_none() => None,
+            _ => Some("pull requests and of the pipeline"),
+        };
+        if let Some(subjects) = subjects {
+            let text = format!("`{}` is given notes of {subjects}", change.hook);
+            return Err(invalid("note_subject", field("hook"), text));
         }
-        if !named.insert((change.hook, change.position, change.kernel, change.key)) {
+        if !named.insert((change.hook, change.position, change.about, change.key)) {
             return Err(invalid(
                 "note_twice",
                 field("key"),
@@ -253,18 +312,19 @@ async fn set(
     written: &mut Written,
 ) -> Result<()> {
     let row = sqlx::query_scalar!(
-        r#"insert into note (pipeline_id, hook, position, kernel_version_id, key, value)
-           values ($1, $2, $3, $4, $5, $6)
-           on conflict (pipeline_id, hook, kernel_version_id, position, key) do update set
+        r#"insert into note (pipeline_id, hook, position, kernel_version_id, key, value, pull_request_id)
+           values ($1, $2, $3, $4, $5, $6, $7)
+           on conflict (pipeline_id, hook, kernel_version_id, pull_request_id, position, key) do update set
              value = excluded.value, decision_id = null, deleted_at = null
              where (note.value, note.deleted_at) is distinct from (excluded.value, null)
            returning (xmax = 0) as "created!""#,
         pipeline,
         change.hook,
         change.position,
-        change.kernel,
+        change.about.kernel,
         change.key,
         value,
+        change.about.pull,
     )
     .fetch_optional(batch.conn())
     .await?;
@@ -285,12 +345,14 @@ async fn remove(
     let there = sqlx::query!(
         "select id, deleted_at from note
          where pipeline_id = $1 and hook = $2 and position = $3 and key = $5
-           and (kernel_version_id = $4 or (kernel_version_id is null and $4::bigint is null))",
+           and (kernel_version_id = $4 or (kernel_version_id is null and $4::bigint is null))
+           and (pull_request_id = $6 or (pull_request_id is null and $6::bigint is null))",
         pipeline,
         change.hook,
         change.position,
-        change.kernel,
+        change.about.kernel,
         change.key,
+        change.about.pull,
     )
     .fetch_optional(batch.conn())
     .await?

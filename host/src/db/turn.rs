@@ -19,6 +19,7 @@ use super::event::Position;
 use crate::error::{Error, Result};
 use crate::policy::wit::types::Attrs;
 
+pub(super) use notes::write_notes;
 pub use notes::{NoteChange, NoteRow, Remembered};
 pub(super) use record::{Recorded, unpack, unpack_text};
 pub use reuse::{Known, Same};

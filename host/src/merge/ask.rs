@@ -1,19 +1,22 @@
 //! Asking the hooks of a merge pipeline: chains, and what is held where one cannot answer.
 
+use std::cell::RefCell;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Engine;
-use super::facts::{Commits, Repository};
+use super::facts::{Repository, Subject};
+use super::notes::Memory;
 use super::turn::HOLD_RETRY;
 use crate::db::merge::{MergeEnd, MergeStart};
-use crate::db::turn::{Bound, Known, Made};
+use crate::db::turn::{Bound, Known, Made, Remembered};
 use crate::error::Error;
 use crate::plan::merge::{Attrs, Said, Why};
 use crate::plan::{self, Refused};
-use crate::policy::Asks;
 use crate::policy::wit::types::{self, Basis};
+use crate::policy::{Asks, Hook};
 use crate::turn::Stopped;
 use crate::turn::call::{Call, Caller, HasBasis, Prepared};
 
@@ -32,6 +35,27 @@ pub(super) struct Asking<'a> {
     /// The commit that the target points at.
     pub(super) tip: &'a str,
     pub(super) at: DateTime<Utc>,
+    /// What the policies remember. Never borrowed across an await.
+    pub(super) memory: RefCell<Memory>,
+}
+
+/// What one call is about, beside its question.
+#[derive(Clone, Copy)]
+pub(super) struct About<'a> {
+    /// As the decision names it: `#12`, `lane 7`.
+    pub(super) subject: &'a str,
+    pub(super) items: usize,
+    /// The pull request that the notes of its answer are about; none: the pipeline.
+    pub(super) pull: Option<i64>,
+}
+
+impl About<'_> {
+    fn remembered(&self, hook: Hook, position: i32) -> Remembered {
+        match self.pull {
+            Some(pull) => Remembered::pull(hook.name(), position, pull),
+            None => Remembered::pipeline(hook.name(), position),
+        }
+    }
 }
 
 /// What came of asking one binding.
@@ -53,51 +77,50 @@ impl Asking<'_> {
     pub(super) async fn one<Q>(
         &self,
         bound: &Bound,
-        subject: &str,
-        items: usize,
+        about: About<'_>,
         question: &Q,
         end: &mut MergeEnd,
     ) -> Result<Asked<Q::Answer>, Error>
     where
-        Q: Asks + Serialize + Commits,
+        Q: Asks + Serialize + Subject + Clone,
         Q::Answer: Serialize + DeserializeOwned + HasBasis,
     {
-        self.one_of_many(bound, subject, items, question, None, end)
-            .await
+        let own = self.memory.borrow().fill(Q::HOOK, bound.position, question);
+        self.one_of_many(bound, about, &*own, None, end).await
     }
 
     /// Asks one binding about one of many subjects, for all of which it was looked up at once what answered
-    /// the same before.
+    /// the same before. The question has the notes of the binding's place.
     pub(super) async fn one_of_many<Q>(
         &self,
         bound: &Bound,
-        subject: &str,
-        items: usize,
+        about: About<'_>,
         question: &Q,
         looked_up: Option<(&Prepared, &Known)>,
         end: &mut MergeEnd,
     ) -> Result<Asked<Q::Answer>, Error>
     where
-        Q: Asks + Serialize + Commits,
+        Q: Asks + Serialize + Subject,
         Q::Answer: Serialize + DeserializeOwned + HasBasis,
     {
         let mut attrs = vec![];
         if let Some(frozen) = &self.start.frozen {
             attrs.push(("frozen".to_owned(), frozen.clone()));
         }
+        let notes = self.memory.borrow().of_place(Q::HOOK, bound.position);
         let call = Call {
             id: self.start.pipeline,
             pipeline: &self.start.name,
             bound,
-            subject,
-            items,
-            notes: vec![],
+            subject: about.subject,
+            items: about.items,
+            notes,
             attrs,
             at: self.at,
             prepared: looked_up.map(|(prepared, _)| prepared),
             known: looked_up.map(|(_, known)| known),
         };
-        let mut facts = Repository::new(self.engine, self.start, self.tip, question);
+        let mut facts = Repository::new(self, (Q::HOOK, bound.position), question);
         let decided = self
             .caller
             .call(&call, question, &mut facts, &mut end.decisions)
@@ -113,6 +136,12 @@ impl Asking<'_> {
                         Err(("nul", text.to_owned()))
                     }
                     _ => Ok(()),
+                });
+                let sound = sound.and_then(|()| {
+                    let remembered = about.remembered(Q::HOOK, bound.position);
+                    let notes = &answer.basis().notes;
+                    let kept = self.memory.borrow().check(remembered, notes);
+                    kept.map_err(|refused| (refused.code, refused.text))
                 });
                 match sound {
                     Ok(()) => Ok(Asked::Answered(place, answer)),
@@ -130,6 +159,20 @@ impl Asking<'_> {
             Err(Stopped::Held(hold)) => Ok(Asked::Held(hold.code, hold.text, hold.decision)),
             Err(Stopped::Host(error)) => Err(error),
         }
+    }
+
+    /// Keeps what an answer that counts wants to be remembered.
+    pub(super) fn remember(
+        &self,
+        hook: Hook,
+        bound: &Bound,
+        about: About<'_>,
+        place: usize,
+        basis: &Basis,
+    ) {
+        let about = about.remembered(hook, bound.position);
+        let kept = self.memory.borrow_mut().take(about, &basis.notes, place);
+        debug_assert!(kept.is_ok(), "it was checked with the answer");
     }
 
     /// Looks again soon where it was the machine that failed, and not the policy: nothing else would.
@@ -174,10 +217,6 @@ fn has_nul(json: &[u8]) -> bool {
 
 /// What every answer must keep to.
 fn sound(basis: &Basis) -> Result<(), (&'static str, String)> {
-    if !basis.notes.is_empty() {
-        let text = "this host keeps no notes of pull requests yet";
-        return Err(("notes-unsupported", text.to_owned()));
-    }
     if basis.tags.len() > MAX_TAGS {
         let text = format!("{} tags, and {MAX_TAGS} may be", basis.tags.len());
         return Err(("too-many-tags", text));

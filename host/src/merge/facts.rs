@@ -3,26 +3,37 @@
 //! The record and the repository answer these at once, with no transaction open. What was given is kept
 //! with the decision, so that a replay gives the same, and needs neither.
 
+use std::cell::RefCell;
+
 use pointsman_forge::{Error as Git, Oid, TextFile, check_path};
 use serde_json::Value;
 use tokio::runtime::Handle;
 
+use super::ask::Asking;
+use super::notes::Memory;
 use super::{Engine, question};
 use crate::contract;
 use crate::db::merge::MergeStart;
 use crate::error::Result;
 use crate::policy::wit::types::{Found, PullRequest, Query, Work};
 use crate::policy::wit::{gate, react, review, run, select, triage};
-use crate::policy::{Facts, unknown};
+use crate::policy::{Facts, Hook, unknown};
 use crate::turn::facts::{Failure, Source, refused};
 
 /// Earlier lanes that a fact has at most.
 const MAX_RUNS: i64 = 100;
 
-/// The commits that a question is about: of these a policy may read files, and of no others, so that
-/// an answer follows from its question. The first is the one that is meant where none is named.
-pub(super) trait Commits {
+/// What a question is about.
+pub(super) trait Subject {
+    /// The commits in it: of these a policy may read files, and of no others, so that an answer follows from
+    /// its question. The first is the one that is meant where none is named.
     fn commits(&self) -> Vec<&str>;
+
+    /// The pull requests in it.
+    fn pulls(&self) -> Vec<&PullRequest>;
+
+    /// The same, to be filled in.
+    fn pulls_mut(&mut self) -> Vec<&mut PullRequest>;
 }
 
 fn of_work(work: &Work) -> Vec<&str> {
@@ -37,19 +48,35 @@ fn of_pull(pull: &PullRequest) -> Vec<&str> {
     vec![&pull.head, &pull.merge_base]
 }
 
-impl Commits for review::Question {
+impl Subject for review::Question {
     fn commits(&self) -> Vec<&str> {
         of_pull(&self.pull_request)
     }
-}
 
-impl Commits for gate::Question {
-    fn commits(&self) -> Vec<&str> {
-        of_work(&self.0)
+    fn pulls(&self) -> Vec<&PullRequest> {
+        vec![&self.pull_request]
+    }
+
+    fn pulls_mut(&mut self) -> Vec<&mut PullRequest> {
+        vec![&mut self.pull_request]
     }
 }
 
-impl Commits for select::Question {
+impl Subject for gate::Question {
+    fn commits(&self) -> Vec<&str> {
+        of_work(&self.0)
+    }
+
+    fn pulls(&self) -> Vec<&PullRequest> {
+        self.0.members.iter().collect()
+    }
+
+    fn pulls_mut(&mut self) -> Vec<&mut PullRequest> {
+        self.0.members.iter_mut().collect()
+    }
+}
+
+impl Subject for select::Question {
     fn commits(&self) -> Vec<&str> {
         let heads = self.candidates.iter().map(|c| c.head.as_str());
         let lanes = self.lanes.iter().map(|lane| lane.commit.as_str());
@@ -58,25 +85,59 @@ impl Commits for select::Question {
             .chain(lanes)
             .collect()
     }
+
+    fn pulls(&self) -> Vec<&PullRequest> {
+        vec![]
+    }
+
+    fn pulls_mut(&mut self) -> Vec<&mut PullRequest> {
+        vec![]
+    }
 }
 
-impl Commits for run::Question {
+impl Subject for run::Question {
     fn commits(&self) -> Vec<&str> {
         of_work(&self.0)
     }
-}
 
-impl Commits for triage::Question {
-    fn commits(&self) -> Vec<&str> {
-        of_work(&self.work)
+    fn pulls(&self) -> Vec<&PullRequest> {
+        self.0.members.iter().collect()
+    }
+
+    fn pulls_mut(&mut self) -> Vec<&mut PullRequest> {
+        self.0.members.iter_mut().collect()
     }
 }
 
-impl Commits for react::Question {
+impl Subject for triage::Question {
+    fn commits(&self) -> Vec<&str> {
+        of_work(&self.work)
+    }
+
+    fn pulls(&self) -> Vec<&PullRequest> {
+        self.work.members.iter().collect()
+    }
+
+    fn pulls_mut(&mut self) -> Vec<&mut PullRequest> {
+        self.work.members.iter_mut().collect()
+    }
+}
+
+impl Subject for react::Question {
     fn commits(&self) -> Vec<&str> {
         let work = self.work.iter().flat_map(of_work);
         work.chain(self.pull_request.iter().flat_map(of_pull))
             .collect()
+    }
+
+    fn pulls(&self) -> Vec<&PullRequest> {
+        let members = self.work.iter().flat_map(|work| &work.members);
+        self.pull_request.iter().chain(members).collect()
+    }
+
+    fn pulls_mut(&mut self) -> Vec<&mut PullRequest> {
+        let members = self.work.iter_mut().flat_map(|work| &mut work.members);
+        self.pull_request.iter_mut().chain(members).collect()
     }
 }
 
@@ -85,22 +146,22 @@ pub(super) struct Repository<'a> {
     engine: &'a Engine,
     start: &'a MergeStart,
     tip: &'a str,
+    memory: &'a RefCell<Memory>,
+    /// The place of the binding that asks.
+    place: (Hook, i32),
     commits: Vec<&'a str>,
     runtime: Handle,
     failed: Option<Failure>,
 }
 
 impl<'a> Repository<'a> {
-    pub(super) fn new(
-        engine: &'a Engine,
-        start: &'a MergeStart,
-        tip: &'a str,
-        about: &'a impl Commits,
-    ) -> Self {
+    pub(super) fn new(asking: &'a Asking<'_>, place: (Hook, i32), about: &'a impl Subject) -> Self {
         Self {
-            engine,
-            start,
-            tip,
+            engine: asking.engine,
+            start: asking.start,
+            tip: asking.tip,
+            memory: &asking.memory,
+            place,
             commits: about.commits(),
             runtime: Handle::current(),
             failed: None,
@@ -237,7 +298,10 @@ impl<'a> Repository<'a> {
         let Some(pull) = pulls.first() else {
             return Ok(Found::Absent);
         };
-        let pull = question::pull_request(&start, pull);
+        let mut pull = question::pull_request(&start, pull);
+        Memory::read(self.memory, db, &start, &[id]).await?;
+        let (hook, position) = self.place;
+        pull.notes = self.memory.borrow().of_pull(hook, position, id);
         Ok(value(&shown("pull-request", &pull)?))
     }
 

@@ -1,6 +1,10 @@
 //! The pull requests of a turn: `review`, then `gate`, asked about those that changed.
 
-use super::ask::{Asked, said};
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::ask::{About, Asked, said};
+use super::facts::Subject;
 use super::question;
 use super::turn::Turn;
 use crate::db::merge::{MergeEnd, PullFacts, Standing, StandingChange};
@@ -8,6 +12,7 @@ use crate::db::turn::Known;
 use crate::error::Result;
 use crate::plan::merge::{self as plan, Approval, Attrs, Candidate, Need, Said, Why};
 use crate::policy::wit::{gate, review, types};
+use crate::policy::{Asks, Hook};
 use crate::turn::call::Prepared;
 
 /// Pull requests that one turn asks about: bounds the time until its commit.
@@ -15,6 +20,23 @@ const PULLS_PER_TURN: usize = 200;
 
 /// What a policy that could not answer held up: hook, code, text.
 type Held = Option<(&'static str, String, String)>;
+
+/// The questions of one hook, with what answered them before: the shared one of each pull request, and those
+/// of places that remember something of it.
+struct LookedUp<Q> {
+    shared: Vec<(Q, Prepared)>,
+    /// By position and index.
+    own: HashMap<(i32, usize), (Q, Prepared)>,
+    known: Known,
+}
+
+impl<Q> LookedUp<Q> {
+    fn of(&self, position: i32, index: usize) -> (&Q, (&Prepared, &Known)) {
+        let own = self.own.get(&(position, index));
+        let (question, prepared) = own.unwrap_or_else(|| &self.shared[index]);
+        (question, (prepared, &self.known))
+    }
+}
 
 impl Turn<'_> {
     /// Asks about the pull requests that changed; gives where they stand now.
@@ -33,7 +55,7 @@ impl Turn<'_> {
         if ids.is_empty() {
             return Ok(vec![]);
         }
-        let mut pulls = self.engine.db.pull_facts(start, self.tip, &ids).await?;
+        let mut pulls = self.facts(&ids).await?;
         // What git says of a head is a cause of its own.
         pulls
             .retain(|pull| pull.state == "open" && (!pull.merge_base.is_empty() || pull.head_gone));
@@ -47,10 +69,10 @@ impl Turn<'_> {
             .zip(&requests)
             .map(|(pull, request)| question::review(pull, request.clone()))
             .collect();
-        let (prepared, known) = self.look_up(&reviews).await?;
+        let looked_up = self.look_up(reviews).await?;
         let mut approvals = vec![];
-        for ((pull, asked), prepared) in pulls.iter().zip(&reviews).zip(&prepared) {
-            approvals.push(self.review(pull, asked, (prepared, &known), end).await?);
+        for (index, pull) in pulls.iter().enumerate() {
+            approvals.push(self.review(pull, index, &looked_up, end).await?);
         }
 
         let gates: Vec<gate::Question> = pulls
@@ -68,12 +90,10 @@ impl Turn<'_> {
                 )
             })
             .collect();
-        let (prepared, known) = self.look_up(&gates).await?;
+        let looked_up = self.look_up(gates).await?;
         let mut standings = vec![];
-        for (((pull, (reviews, held)), asked), prepared) in
-            pulls.into_iter().zip(approvals).zip(&gates).zip(&prepared)
-        {
-            let (gates, gate_held) = self.gate(&pull, asked, (prepared, &known), end).await?;
+        for (index, (pull, (reviews, held))) in pulls.into_iter().zip(approvals).enumerate() {
+            let (gates, gate_held) = self.gate(&pull, index, &looked_up, end).await?;
             let standing = self.standing(&pull, reviews, &gates, held.or(gate_held));
             if pull
                 .standing
@@ -91,37 +111,61 @@ impl Turn<'_> {
     }
 
     /// Makes the questions as they are kept, and looks up what answered them before: one query for all.
-    async fn look_up<Q: serde::Serialize>(
-        &self,
-        questions: &[Q],
-    ) -> Result<(Vec<Prepared>, Known)> {
-        let prepared: Vec<Prepared> = questions.iter().map(Prepared::of).collect::<Result<_>>()?;
-        let digests: Vec<Vec<u8>> = prepared.iter().map(|p| p.digest.clone()).collect();
+    async fn look_up<Q>(&self, questions: Vec<Q>) -> Result<LookedUp<Q>>
+    where
+        Q: Asks + Subject + Clone + serde::Serialize,
+    {
+        let mut own = HashMap::new();
+        for bound in self.asking.bindings(Q::HOOK.name()) {
+            let memory = self.asking.memory.borrow();
+            for (index, shared) in questions.iter().enumerate() {
+                if let Cow::Owned(filled) = memory.fill(Q::HOOK, bound.position, shared) {
+                    let prepared = Prepared::of(&filled)?;
+                    own.insert((bound.position, index), (filled, prepared));
+                }
+            }
+        }
+        let shared: Vec<(Q, Prepared)> = questions
+            .into_iter()
+            .map(|question| {
+                let prepared = Prepared::of(&question)?;
+                Ok((question, prepared))
+            })
+            .collect::<Result<_>>()?;
+        let all = shared.iter().chain(own.values());
+        let digests: Vec<Vec<u8>> = all.map(|(_, p)| p.digest.clone()).collect();
         let pipeline = self.start().pipeline;
         let known = self
             .engine
             .db
             .answered_before_any(pipeline, &digests)
             .await?;
-        Ok((prepared, known))
+        Ok(LookedUp { shared, own, known })
     }
 
     async fn review(
         &self,
         pull: &PullFacts,
-        asked: &review::Question,
-        looked_up: (&Prepared, &Known),
+        index: usize,
+        looked_up: &LookedUp<review::Question>,
         end: &mut MergeEnd,
     ) -> Result<(Vec<Said<Approval>>, Held)> {
-        let subject = format!("#{}", pull.number);
+        let about = About {
+            subject: &format!("#{}", pull.number),
+            items: 1,
+            pull: Some(pull.id),
+        };
         let (mut all, mut held) = (vec![], None);
         for bound in self.asking.bindings("review") {
+            let (asked, looked_up) = looked_up.of(bound.position, index);
             let answered = self
                 .asking
-                .one_of_many(bound, &subject, 1, asked, Some(looked_up), end);
+                .one_of_many(bound, about, asked, Some(looked_up), end);
             match answered.await? {
                 Asked::Answered(place, answer) => {
                     self.asking.wake(Some(pull.id), &answer.basis, end);
+                    self.asking
+                        .remember(Hook::Review, bound, about, place, &answer.basis);
                     let approval = Approval::from(answer.approval);
                     all.push(said(approval, answer.wanted, place, &answer.basis));
                 }
@@ -139,19 +183,26 @@ impl Turn<'_> {
     async fn gate(
         &self,
         pull: &PullFacts,
-        asked: &gate::Question,
-        looked_up: (&Prepared, &Known),
+        index: usize,
+        looked_up: &LookedUp<gate::Question>,
         end: &mut MergeEnd,
     ) -> Result<(Vec<Said<Need>>, Held)> {
-        let subject = format!("#{}", pull.number);
+        let about = About {
+            subject: &format!("#{}", pull.number),
+            items: 1,
+            pull: Some(pull.id),
+        };
         let (mut all, mut held) = (vec![], None);
         for bound in self.asking.bindings("gate") {
+            let (asked, looked_up) = looked_up.of(bound.position, index);
             let answered = self
                 .asking
-                .one_of_many(bound, &subject, 1, asked, Some(looked_up), end);
+                .one_of_many(bound, about, asked, Some(looked_up), end);
             match answered.await? {
                 Asked::Answered(place, answer) => {
                     self.asking.wake(Some(pull.id), &answer.basis, end);
+                    self.asking
+                        .remember(Hook::Gate, bound, about, place, &answer.basis);
                     all.push(said(Need::from(answer.need), vec![], place, &answer.basis));
                 }
                 Asked::Abstained => {}

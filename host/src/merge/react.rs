@@ -1,11 +1,12 @@
 //! Asking `react` about what happened, once each.
 
-use super::ask::{Asked, refused};
+use super::ask::{About, Asked, refused};
 use super::question;
 use super::turn::Turn;
 use crate::db::merge::{MergeEnd, Reaction};
 use crate::error::Result;
 use crate::plan::merge as plan;
+use crate::policy::Hook;
 use crate::policy::wit::react;
 use crate::turn::question::instant;
 
@@ -40,15 +41,22 @@ impl Turn<'_> {
             Some(pull) => format!("#{}", pull.number),
             None => self.start().target.clone(),
         };
+        let about = About {
+            subject: &subject,
+            items: 1,
+            pull: reaction.pull,
+        };
         for bound in self.asking.bindings("react") {
             let Asked::Answered(place, answer) =
-                self.asking.one(bound, &subject, 1, question, end).await?
+                self.asking.one(bound, about, question, end).await?
             else {
                 // What could not be said is on record, and holds nothing up.
                 continue;
             };
             match plan::acts(&answer, place) {
                 Ok(acts) => {
+                    self.asking
+                        .remember(Hook::React, bound, about, place, &answer.basis);
                     let (pull, head) = (reaction.pull, reaction.attrs.0.get("head"));
                     end.acts.extend(
                         acts.into_iter()
@@ -68,7 +76,7 @@ impl Turn<'_> {
         let start = self.start();
         let mut pull_request = None;
         if let Some(id) = reaction.pull {
-            let found = self.engine.db.pull_facts(start, self.tip, &[id]).await?;
+            let found = self.facts(&[id]).await?;
             pull_request = found
                 .first()
                 .map(|pull| question::pull_request(start, pull));
@@ -77,11 +85,7 @@ impl Turn<'_> {
         if let Some(id) = reaction.lane
             && let Some(lane) = self.engine.db.one_lane(id).await?
         {
-            let members = self
-                .engine
-                .db
-                .pull_facts(start, self.tip, &lane.members)
-                .await?;
+            let members = self.facts(&lane.members).await?;
             let changed = self.changed(&lane).await?;
             work = Some(question::lane(
                 start,

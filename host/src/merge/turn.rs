@@ -1,22 +1,24 @@
 //! One turn of a merge pipeline.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::Utc;
 
 use super::Engine;
-use super::ask::{Asked, Asking, refused, said};
+use super::ask::{About, Asked, Asking, refused, said};
+use super::notes::Memory;
 use super::pulls::overlay;
 use super::question;
-use crate::db::merge::{MergeEnd, MergeStart, TurnLocks};
+use crate::db::merge::{MergeEnd, MergeStart, PullFacts, TurnLocks};
 use crate::db::turn::Bound;
 use crate::error::Result;
 use crate::plan::merge::{
     self as plan, Candidate, Job, JobState, Lane, LaneState, Need, Rails, Said, Verdict,
 };
 use crate::policy::wit::types;
-use crate::policy::{CallLimits, Runtime};
+use crate::policy::{CallLimits, Hook, Runtime};
 use crate::turn::Stopped;
 use crate::turn::call::Caller;
 
@@ -151,6 +153,7 @@ impl Turns {
             start: &start,
             tip: &tip,
             at: Utc::now(),
+            memory: RefCell::new(Memory::of_pipeline(&self.engine.db, &start).await?),
         };
         let place = self.engine.forge.place(&start.repository);
         let turn = Turn {
@@ -160,6 +163,7 @@ impl Turns {
             tip: &tip,
         };
         turn.decide(&mut end).await?;
+        end.notes = turn.asking.memory.take().into_changes();
         let written = self.engine.db.merge_end(&start, end).await?;
         metrics::counter!("pointsman_turns_total", "kind" => "merge").increment(1);
         metrics::histogram!("pointsman_turn_seconds", "kind" => "merge")
@@ -183,6 +187,15 @@ pub(super) struct Turn<'a> {
 impl Turn<'_> {
     pub(super) fn start(&self) -> &MergeStart {
         self.asking.start
+    }
+
+    /// Everything about these pull requests; what is remembered of them is at hand from here on.
+    pub(super) async fn facts(&self, ids: &[i64]) -> Result<Vec<PullFacts>> {
+        let (db, memory) = (&self.engine.db, &self.asking.memory);
+        let pulls = db.pull_facts(self.start(), self.tip, ids).await?;
+        Memory::read(memory, db, self.start(), ids).await?;
+        memory.borrow_mut().meet(&pulls);
+        Ok(pulls)
     }
 
     async fn decide(&self, end: &mut MergeEnd) -> Result<()> {
@@ -257,21 +270,25 @@ impl Turn<'_> {
         end: &mut MergeEnd,
     ) -> Result<()> {
         let start = self.start();
-        let mut members = self
-            .engine
-            .db
-            .pull_facts(start, self.tip, &lane.members)
-            .await?;
+        let mut members = self.facts(&lane.members).await?;
         members.sort_by_key(|m| lane.members.iter().position(|id| *id == m.id));
         let changed = self.changed(lane).await?;
         let mut work = question::lane(start, lane, &members, changed.as_ref(), &self.place);
         let subject = format!("lane {}", lane.id.unwrap_or_default());
         let asked = crate::policy::wit::gate::Question(work.clone());
+        // A lane has several members, or none: what a policy remembers of it is of the pipeline.
+        let about = About {
+            subject: &subject,
+            items: 1,
+            pull: None,
+        };
         let mut gates: Vec<Said<Need>> = vec![];
         for bound in self.asking.bindings("gate") {
-            match self.asking.one(bound, &subject, 1, &asked, end).await? {
+            match self.asking.one(bound, about, &asked, end).await? {
                 Asked::Answered(place, answer) => {
                     self.asking.wake(None, &answer.basis, end);
+                    self.asking
+                        .remember(Hook::Gate, bound, about, place, &answer.basis);
                     gates.push(said(Need::from(answer.need), vec![], place, &answer.basis));
                 }
                 Asked::Abstained => {}
@@ -302,7 +319,7 @@ impl Turn<'_> {
         let mut tags: plan::Attrs = work.tags.into_iter().collect();
         tags.extend(lane.tags.clone());
         work.tags = tags.into_iter().collect();
-        let Some(mut made) = self.run(lane, &subject, &work, end).await? else {
+        let Some(mut made) = self.run(lane, about, &work, end).await? else {
             return Ok(());
         };
         self.reuse(lane, &mut made).await?;
@@ -323,15 +340,19 @@ impl Turn<'_> {
     async fn run(
         &self,
         lane: &mut Lane,
-        subject: &str,
+        about: About<'_>,
         work: &types::Work,
         end: &mut MergeEnd,
     ) -> Result<Option<Vec<Job>>> {
         let asked = question::run(work.clone());
         for bound in self.asking.bindings("run") {
-            match self.asking.one(bound, subject, 1, &asked, end).await? {
+            match self.asking.one(bound, about, &asked, end).await? {
                 Asked::Answered(place, answer) => match plan::jobs(&answer, place) {
-                    Ok(jobs) => return Ok(Some(jobs)),
+                    Ok(jobs) => {
+                        self.asking
+                            .remember(Hook::Run, bound, about, place, &answer.basis);
+                        return Ok(Some(jobs));
+                    }
                     Err(refusal) => {
                         let _: Asked<()> = refused(&refusal, end);
                         lane.hold(refusal.code, &refusal.text);
@@ -411,29 +432,33 @@ impl Turn<'_> {
         if nothing_ended {
             return Ok(());
         }
-        let mut members = self
-            .engine
-            .db
-            .pull_facts(start, self.tip, &lane.members)
-            .await?;
+        let mut members = self.facts(&lane.members).await?;
         members.sort_by_key(|m| lane.members.iter().position(|id| *id == m.id));
         let changed = self.changed(lane).await?;
         let work = question::lane(start, lane, &members, changed.as_ref(), &self.place);
         let subject = format!("lane {}", lane.id.unwrap_or_default());
         let asked = question::triage(work, jobs);
+        let about = About {
+            subject: &subject,
+            items: jobs.len(),
+            pull: None,
+        };
         let mut verdict = None;
         let mut answered = false;
         for bound in self.asking.bindings("triage") {
-            match self
-                .asking
-                .one(bound, &subject, jobs.len(), &asked, end)
-                .await?
-            {
+            match self.asking.one(bound, about, &asked, end).await? {
                 Asked::Answered(decision, answer) => {
                     self.asking.wake(None, &answer.basis, end);
                     let at = self.asking.at;
                     match plan::triage(jobs, &lane.numbers, &answer, decision, at) {
                         Ok(triaged) => {
+                            self.asking.remember(
+                                Hook::Triage,
+                                bound,
+                                about,
+                                decision,
+                                &answer.basis,
+                            );
                             for cancelled in triaged.cancelled {
                                 stop(&mut jobs[cancelled], "`triage` does not need it any more");
                             }
@@ -512,20 +537,24 @@ impl Turn<'_> {
         tried.extend(self.engine.db.tried_on(start.pipeline, &bases).await?);
         let branch = self.engine.db.branch_runs(start.pipeline).await?;
         let asked = question::select(start, self.tip, candidates, &living, &ended_now, &branch);
-        let items = asked.candidates.len();
+        let about = About {
+            subject: &start.target,
+            items: asked.candidates.len(),
+            pull: None,
+        };
         for bound in self.asking.bindings("select") {
-            match self
-                .asking
-                .one(bound, &start.target, items, &asked, end)
-                .await?
-            {
+            match self.asking.one(bound, about, &asked, end).await? {
                 Asked::Answered(place, answer) => {
                     self.asking.wake(None, &answer.basis, end);
-                    if let Err(refusal) =
-                        plan::lanes(rails, candidates, lanes, &tried, place, &answer)
-                    {
-                        let _: Asked<()> = refused(&refusal, end);
-                        end.hold = Some((refusal.code.to_owned(), refusal.text, Some(place)));
+                    match plan::lanes(rails, candidates, lanes, &tried, place, &answer) {
+                        Ok(_) => {
+                            self.asking
+                                .remember(Hook::Select, bound, about, place, &answer.basis);
+                        }
+                        Err(refusal) => {
+                            let _: Asked<()> = refused(&refusal, end);
+                            end.hold = Some((refusal.code.to_owned(), refusal.text, Some(place)));
+                        }
                     }
                     return Ok(());
                 }

@@ -30,7 +30,11 @@ pub(super) struct ListNotes {
     distro: Option<String>,
     /// About this kernel version; needs `distro`.
     version: Option<String>,
-    /// About the pipeline itself, and no kernel version.
+    /// About pull requests of this repository; needs `number`.
+    repository: Option<String>,
+    /// About this pull request; needs `repository`.
+    number: Option<i32>,
+    /// About the pipeline itself, and neither a kernel version nor a pull request.
     #[serde(default)]
     pipeline_only: bool,
     /// Rows in a page, 1 to 1,000; 100 unless told otherwise.
@@ -62,12 +66,18 @@ pub(super) async fn list_notes(
         (None, Some(_)) => return needs("version", "distro"),
         _ => {}
     }
+    match (&query.repository, query.number) {
+        (Some(_), None) => return needs("repository", "number"),
+        (None, Some(_)) => return needs("number", "repository"),
+        _ => {}
+    }
     let filter = Filter {
         hook: query.hook,
         position: query.position,
         kernel: distro(&app, query.distro.as_deref())
             .await?
             .zip(query.version),
+        pull: query.repository.zip(query.number),
         pipeline_only: query.pipeline_only,
     };
     Ok(Json(

@@ -13,7 +13,7 @@ use crate::policy::wit::types::{Attrs, Note};
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Notes {
+pub(crate) struct Notes {
     held: HashMap<Remembered, BTreeMap<String, Held>>,
     changes: BTreeMap<(Remembered, String), NoteChange>,
 }
@@ -26,7 +26,7 @@ struct Held {
 
 impl Notes {
     /// Adds what the record has.
-    pub(super) fn add(&mut self, rows: Vec<NoteRow>) {
+    pub(crate) fn add(&mut self, rows: Vec<NoteRow>) {
         for row in rows {
             let held = Held {
                 id: Some(row.id),
@@ -39,8 +39,13 @@ impl Notes {
         }
     }
 
+    /// Whether there are none at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// The notes of one subject, by key.
-    pub(super) fn of(&self, about: Remembered) -> Attrs {
+    pub(crate) fn of(&self, about: Remembered) -> Attrs {
         let Some(held) = self.held.get(&about) else {
             return vec![];
         };
@@ -70,7 +75,7 @@ impl Notes {
     }
 
     /// Takes what an answer wants to remember of one subject; says whether that changes anything.
-    pub(super) fn take(
+    pub(crate) fn take(
         &mut self,
         about: Remembered,
         proposed: &[Note],
@@ -107,7 +112,7 @@ impl Notes {
     }
 
     /// What is to be written: nothing for a note that came back to what it was.
-    pub(super) fn into_changes(self) -> Vec<NoteChange> {
+    pub(crate) fn into_changes(self) -> Vec<NoteChange> {
         self.changes
             .into_values()
             .filter(|change| change.found.as_ref().map(|found| &found.1) != change.value.as_ref())

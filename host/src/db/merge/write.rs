@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::super::batch::nothing;
-use super::super::turn::{Made, Recorded};
+use super::super::turn::{Made, NoteChange, Recorded, write_notes};
 use super::super::{Actor, Db};
 use super::reactions::{act, reacted};
 use crate::error::Result;
@@ -63,6 +63,8 @@ pub struct MergeEnd {
     pub lanes: Vec<(Lane, Option<Lane>)>,
     /// Jobs by the place of their lane, with what they were before.
     pub jobs: Vec<(usize, Vec<Job>, Vec<Job>)>,
+    /// What the policies remember from now on.
+    pub notes: Vec<NoteChange>,
     /// What `react` was asked about.
     pub reacted: Vec<i64>,
     /// What it does: the pull request, the head that it is about (none: the present one), the act.
@@ -78,8 +80,13 @@ pub struct MergeEnd {
 }
 
 impl MergeEnd {
-    /// Whether something of the record changes.
+    /// Whether something of the record changes, unless people were faster with the notes.
     fn journalled(&self) -> bool {
+        self.changes() || !self.notes.is_empty()
+    }
+
+    /// Whether something else than notes does.
+    fn changes(&self) -> bool {
         !self.standings.is_empty()
             || !self.acts.is_empty()
             || self
@@ -121,6 +128,9 @@ impl MergeEnd {
         let mut comment = parts.join("; ");
         if more > 0 {
             comment.push_str(&format!("; and {more} more"));
+        }
+        if let ([first, ..], true) = (self.notes.as_slice(), comment.is_empty()) {
+            comment = format!("Note `{}`", first.key);
         }
         if comment.is_empty() {
             "Jobs go on".clone_into(&mut comment);
@@ -173,6 +183,8 @@ impl Db {
                 Made::Before(id) => Some(*id),
             })
             .collect();
+        // Before all that others may wait for: it locks the pipeline, as people do who write notes.
+        let noted = write_notes(conn, start.pipeline, &end.notes, &decisions).await?;
         // Before the lanes: what was not looked at yet forbids landing, like what came meanwhile.
         if !end.later.is_empty() {
             sqlx::query!(
@@ -205,13 +217,15 @@ impl Db {
             (Some(batch), _) => {
                 let generation = batch.generation();
                 let mut batch = batch;
-                sqlx::query!(
-                    "update decision set generation = $2 where id = any($1) and generation is null",
-                    &decisions,
-                    generation,
-                )
-                .execute(batch.conn())
-                .await?;
+                if noted > 0 || end.changes() {
+                    sqlx::query!(
+                        "update decision set generation = $2 where id = any($1) and generation is null",
+                        &decisions,
+                        generation,
+                    )
+                    .execute(batch.conn())
+                    .await?;
+                }
                 batch.commit(nothing()).await?;
             }
             (None, Some(plain)) => plain.commit().await?,

@@ -15,8 +15,10 @@ pub struct Remembered {
     pub hook: &'static str,
     /// The place in its chain.
     pub position: i32,
-    /// The kernel version; none: the pipeline itself.
+    /// The kernel version; none: the pipeline itself, or a pull request.
     pub kernel: Option<i64>,
+    /// The pull request; none: the pipeline itself, or a kernel version.
+    pub pull: Option<i64>,
 }
 
 impl Remembered {
@@ -26,6 +28,17 @@ impl Remembered {
             hook,
             position,
             kernel: None,
+            pull: None,
+        }
+    }
+
+    /// What a place remembers of a pull request.
+    pub fn pull(hook: &'static str, position: i32, pull: i64) -> Self {
+        Self {
+            hook,
+            position,
+            kernel: None,
+            pull: Some(pull),
         }
     }
 
@@ -35,6 +48,7 @@ impl Remembered {
             hook: "advance",
             position,
             kernel: Some(kernel),
+            pull: None,
         }
     }
 }
@@ -125,7 +139,7 @@ impl Db {
 
 /// Writes notes that are still what the policy saw, and says how many that were: a person who changed
 /// one meanwhile is right, and that change is looked at by itself.
-pub(super) async fn write_notes(
+pub(in crate::db) async fn write_notes(
     conn: &mut PgConnection,
     pipeline: i32,
     changes: &[NoteChange],
@@ -134,10 +148,13 @@ pub(super) async fn write_notes(
     if changes.is_empty() {
         return Ok(0);
     }
-    // People's batches lock the pipeline first, too.
-    sqlx::query!("select id from pipeline where id = $1 for update", pipeline)
-        .fetch_optional(&mut *conn)
-        .await?;
+    // People's batches lock the pipeline first, too. Whoever only refers to it need not wait.
+    sqlx::query!(
+        "select id from pipeline where id = $1 for no key update",
+        pipeline
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
     let decision = |change: &NoteChange| ids.get(change.decision).copied().unwrap_or_default();
     let mut written = 0;
     let known: Vec<(&NoteChange, &(i64, String))> = changes
@@ -176,17 +193,21 @@ pub(super) async fn write_notes(
             .map(|(change, _)| change.about.position)
             .collect();
         let kernels: Vec<Option<i64>> = new.iter().map(|(change, _)| change.about.kernel).collect();
+        let pulls: Vec<Option<i64>> = new.iter().map(|(change, _)| change.about.pull).collect();
         let decisions: Vec<i64> = new.iter().map(|(change, _)| decision(change)).collect();
         written += sqlx::query!(
-            "insert into note (pipeline_id, hook, position, kernel_version_id, key, value, decision_id)
-             select $1, * from unnest($2::text[], $3::int[], $4::bigint[], $5::text[], $6::text[], $7::bigint[])
-             on conflict (pipeline_id, hook, kernel_version_id, position, key) do update set
+            "insert into note (pipeline_id, hook, position, kernel_version_id, pull_request_id, key, value,
+               decision_id)
+             select $1, * from unnest($2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::text[], $7::text[],
+               $8::bigint[])
+             on conflict (pipeline_id, hook, kernel_version_id, pull_request_id, position, key) do update set
                value = excluded.value, decision_id = excluded.decision_id, deleted_at = null
                where note.deleted_at is not null",
             pipeline,
             &text(|n| n.0.about.hook.to_owned()),
             &positions,
             &kernels as &[Option<i64>],
+            &pulls as &[Option<i64>],
             &text(|n| n.0.key.clone()),
             &text(|n| n.1.clone()),
             &decisions,
