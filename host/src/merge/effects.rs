@@ -127,11 +127,17 @@ impl Engine {
         let number = |place: usize| plan.members.get(place).map_or(0, |m| m.0);
         let built = match built {
             GitBuilt::Lane { commit, tree, .. } => {
-                repository.keep(lane.cast_unsigned(), &commit).await?;
-                let changed = match unmerged {
-                    true => None,
-                    false => Some(repository.changed(&base, &commit, MAX_CHANGED).await?),
+                let changed = async {
+                    match unmerged {
+                        true => Ok(None),
+                        false => repository
+                            .changed(&base, &commit, MAX_CHANGED)
+                            .await
+                            .map(Some),
+                    }
                 };
+                let (changed, ()) =
+                    tokio::try_join!(changed, repository.keep(lane.cast_unsigned(), &commit))?;
                 Built::Lane {
                     commit: commit.to_string(),
                     tree: tree.to_string(),
