@@ -107,3 +107,27 @@ alter table lane add column changed text;
 alter table lane add column changed_total int;
 -- Secrets that the job names were not given: a pass then says nothing of a run that has them.
 alter table attempt add column secrets_withheld boolean not null default false;
+-- Serves retention: why a living lane is there is kept.
+create index lane_decision on lane (decision_id) where ended_at is null;
+
+-- A pull request that goes to another branch is a change for the pipeline that it leaves, too.
+create function cause_of_retargets() returns trigger
+language plpgsql as $$
+begin
+  insert into cause (pipeline_id, kind, pull_request_id)
+    select distinct m.id, 'pull', o.id from old_rows o join new_rows n using (id)
+    join merge_pipeline m on m.repository_id = o.repository_id and m.target = o.target
+    where o.target <> n.target;
+  return null;
+end $$;
+create trigger cause_retarget after update on pull_request referencing old table as old_rows new table as new_rows
+  for each statement execute function cause_of_retargets();
+-- What was said and is taken back, by whatever way.
+create trigger cause_delete after delete on review referencing old table as new_rows
+  for each statement execute function cause_of_parts();
+create trigger cause_delete after delete on comment referencing old table as new_rows
+  for each statement execute function cause_of_parts();
+create trigger cause_delete after delete on label referencing old table as new_rows
+  for each statement execute function cause_of_parts();
+create trigger cause_update after update on comment referencing new table as new_rows
+  for each statement execute function cause_of_parts();
