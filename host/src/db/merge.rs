@@ -35,7 +35,7 @@ const CAUSES_PER_TURN: i64 = 500;
 /// Open pull requests of one target branch that `select` is told of, as the contract says.
 const MAX_CANDIDATES: i64 = 1_000;
 /// Lanes that ended last, as the contract says.
-const ENDED_LANES: i64 = 50;
+pub const ENDED_LANES: usize = 50;
 /// Lanes that were tried on one commit: more than there are pull requests and ways to put them together.
 const TRIED_LANES: i64 = 5_000;
 /// Runs of the bare target that `select` is told of.
@@ -264,7 +264,7 @@ impl Db {
                             order by id desc limit $2))
                order by ended_at is not null, case when ended_at is null then id else -id end"#,
             pipeline,
-            ENDED_LANES,
+            ENDED_LANES as i64,
         )
         .fetch_all(&self.read)
         .await?;
@@ -302,6 +302,16 @@ impl Db {
         .fetch_optional(&self.read)
         .await?;
         Ok(row.and_then(|row| Some((row.changed?, row.changed_total?))))
+    }
+
+    /// The newest commit that the target is known to have pointed at.
+    pub async fn tip(&self, pipeline: i32) -> Result<Option<String>> {
+        Ok(sqlx::query_scalar!(
+            "select commit from tip where pipeline_id = $1 order by id desc limit 1",
+            pipeline,
+        )
+        .fetch_optional(&self.read)
+        .await?)
     }
 
     /// The newest runs of the bare target, the newest first.

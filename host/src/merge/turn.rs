@@ -9,7 +9,7 @@ use super::Engine;
 use super::ask::{Asked, Asking, refused, said};
 use super::pulls::overlay;
 use super::question;
-use crate::db::merge::{MergeEnd, MergeStart, TurnLocks};
+use crate::db::merge::{ENDED_LANES, MergeEnd, MergeStart, TurnLocks};
 use crate::db::turn::Bound;
 use crate::error::Result;
 use crate::plan::merge::{
@@ -201,6 +201,12 @@ impl Turn<'_> {
             }
         }
         let (mut lanes, ended) = self.engine.db.lanes(start.pipeline).await?;
+        if self.engine.db.tip(start.pipeline).await?.as_deref() != Some(self.tip) {
+            // It moved since the turn began: lanes that landed meanwhile are gone from those that live, and what
+            // stood on them would look left behind. The causes bring the next turn.
+            end.causes.clear();
+            return Ok(());
+        }
         let before = lanes.clone();
         let rails = Rails {
             target: &start.target,
@@ -499,8 +505,6 @@ impl Turn<'_> {
         let start = self.start();
         let (living, over): (Vec<Lane>, Vec<Lane>) = lanes.iter().cloned().partition(|l| !l.ended);
         let mut tried = over.clone();
-        let mut ended_now = over;
-        ended_now.extend(ended.iter().cloned());
         // Whatever the memory of the policy: where a lane could stand now.
         let bases: Vec<&str> = living
             .iter()
@@ -508,6 +512,14 @@ impl Turn<'_> {
             .chain([self.tip])
             .collect();
         tried.extend(self.engine.db.tried_on(start.pipeline, &bases).await?);
+        // What was tried here first: a policy that knows it wishes for something else.
+        let mut ended_now: Vec<Lane> = vec![];
+        for lane in tried.iter().take(ENDED_LANES).chain(ended) {
+            if ended_now.len() < ENDED_LANES && ended_now.iter().all(|l| l.id != lane.id) {
+                ended_now.push(lane.clone());
+            }
+        }
+        ended_now.sort_by_key(|lane| std::cmp::Reverse(lane.id));
         let branch = self.engine.db.branch_runs(start.pipeline).await?;
         let asked = question::select(start, self.tip, candidates, &living, &ended_now, &branch);
         let items = asked.candidates.len();

@@ -186,7 +186,14 @@ impl Db {
         }
         write_standings(conn, &end.standings, &decisions).await?;
         let overtaken = overtaken(conn, &end.lanes).await?;
-        let lanes = write_lanes(conn, start.pipeline, &end, &overtaken, &decisions).await?;
+        let lanes = write_lanes(
+            conn,
+            (start.pipeline, start.tip.as_deref()),
+            &end,
+            &overtaken,
+            &decisions,
+        )
+        .await?;
         for (place, now, before) in &end.jobs {
             if let Some(lane) = lanes.get(*place)
                 && !overtaken.contains(lane)
@@ -301,7 +308,7 @@ async fn overtaken(
 /// Writes the lanes that differ, and the effects of their new states. Returns the ids of all.
 async fn write_lanes(
     conn: &mut PgConnection,
-    pipeline: i32,
+    (pipeline, tip): (i32, Option<&str>),
     end: &MergeEnd,
     overtaken: &HashSet<i64>,
     decisions: &[i64],
@@ -330,7 +337,7 @@ async fn write_lanes(
             _ => {}
         }
         if let Some(verdict) = verdict(lane, was) {
-            write_verdict(conn, lane, verdict).await?;
+            write_verdict(conn, tip, lane, verdict).await?;
         }
     }
     Ok(ids)
@@ -451,8 +458,15 @@ async fn update_lane(
 
 /// What a lane of one pull request says of that head; other lanes count as runs alone, and so does a try,
 /// which may run other jobs than what lands.
-async fn write_verdict(conn: &mut PgConnection, lane: &Lane, verdict: &str) -> Result<()> {
-    let alone = lane.members.len() == 1 && lane.on.is_none() && lane.landing != Landing::Never;
+async fn write_verdict(
+    conn: &mut PgConnection,
+    tip: Option<&str>,
+    lane: &Lane,
+    verdict: &str,
+) -> Result<()> {
+    // What it stood on may have landed.
+    let is_on_target = lane.on.is_none() || lane.base.as_deref() == tip;
+    let alone = lane.members.len() == 1 && is_on_target && lane.landing != Landing::Never;
     sqlx::query!(
         "update standing s set runs = s.runs + 1,
            earlier = case when $3 and s.verdict_base is distinct from $5 then s.verdict else s.earlier end,

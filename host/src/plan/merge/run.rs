@@ -307,6 +307,14 @@ fn bring(
     for name in &answer.cancel {
         triaged.cancelled.push(find(jobs, name)?);
     }
+    let passes = answer.verdict == Some(crate::policy::wit::types::Verdict::Pass);
+    for finding in answer.findings.iter().filter(|f| f.test.is_empty()) {
+        // Whatever its exit code says, nobody may take this for a pass on the same tree again.
+        if answer.verdict.is_some() && !passes {
+            let place = find(jobs, &finding.job)?;
+            jobs[place].passed = jobs[place].passed.map(|_| false);
+        }
+    }
     if let Some(verdict) = answer.verdict {
         let verdict = match verdict {
             crate::policy::wit::types::Verdict::Pass => Verdict::Pass,
