@@ -5,6 +5,7 @@
 //! parameter, never text); everything else is checked at compile time.
 
 pub mod batch;
+pub mod browse;
 pub mod cluster;
 pub mod cursor;
 pub mod decision;

@@ -30,9 +30,11 @@ use tokio_util::sync::CancellationToken;
 use crate::db::Db;
 use crate::db::listen::POLL;
 use crate::error::{Error, Kind, Refusal, Result};
+use crate::links::Links;
 use crate::policy::{CallLimits, Runtime};
 
 pub use attempts::Backend;
+pub use pointsman_jobs::store::Object;
 pub use watch::LocalForge;
 
 /// How long to wait after the database, git or the job backend failed.
@@ -46,6 +48,7 @@ pub struct Engine {
     host: Arc<str>,
     forge: LocalForge,
     backend: Backend,
+    links: Links,
     /// Held shared while an attempt is begun or asked to end, and alone while one is forgotten: whoever saw
     /// it unended finds it in its folder, and does not begin it anew.
     begins: Arc<RwLock<()>>,
@@ -60,6 +63,7 @@ impl Engine {
         host: Arc<str>,
         forge: LocalForge,
         backend: Backend,
+        links: Links,
         stop: CancellationToken,
     ) -> Self {
         let commits = db.commits();
@@ -68,6 +72,7 @@ impl Engine {
             host,
             forge,
             backend,
+            links,
             begins: Arc::default(),
             commits,
             stop,
@@ -153,6 +158,11 @@ impl Engine {
         max: usize,
     ) -> Result<Option<Vec<u8>>> {
         Ok(self.backend.artifact(key, path, from, max).await?)
+    }
+
+    /// A file that an attempt left, from this byte on, however long; none: there is no such file.
+    pub async fn open_artifact(&self, key: &str, path: &str, from: u64) -> Result<Option<Object>> {
+        Ok(self.backend.open_artifact(key, path, from).await?)
     }
 
     /// Waits for a commit, at most until it is time to look anyway.
