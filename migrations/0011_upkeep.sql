@@ -37,7 +37,9 @@ create table upkeep (
   done_at timestamptz
 );
 
--- Serve retention: what git said of pull requests that ended long ago.
-create index pull_request_ended on pull_request (ended_at) where ended_at is not null;
--- Serves retention of lanes that were asked about in vain.
+-- Serve retention: what git said of heads, conflicts that others came after, what `react` was never asked about,
+-- and the lanes that ended lately.
+create index head_seen on head (seen_at);
+create index conflict_at on conflict (at);
 create index reaction_at on reaction (at);
+create index lane_ended on lane (pipeline_id, ended_at) where ended_at is not null;

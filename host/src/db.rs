@@ -29,6 +29,7 @@ pub mod run;
 pub mod shadow;
 pub mod token;
 pub mod turn;
+pub mod upkeep;
 pub mod wanted;
 
 use std::sync::Arc;

@@ -21,7 +21,7 @@ use crate::db::batch::nothing;
 use crate::db::token::Tokens;
 use crate::db::{Actor, Db};
 use crate::links::Links;
-use crate::merge::{Backend, Engine, LocalForge};
+use crate::merge::{Backend, Days, Engine, LocalForge};
 use crate::plugins::Plugins;
 use crate::policy::{COMPILE_DEADLINE, Compiler, DEFAULT_CALLS_AT_ONCE, Runtime, RuntimeConfig};
 use crate::postgres::{self, Embedded, EmbeddedConfig};
@@ -120,8 +120,13 @@ pub async fn start(
         config.public_url.clone(),
     )?;
     let engine = engine(&config, &db, links.clone(), stop.clone())?;
+    engine.check_git().await?;
     engine.recover().await?;
-    let mut tasks = engine.start(&runtime, config.ceilings, config.decision_days, DRAIN);
+    let days = Days {
+        decisions: config.decision_days,
+        artifacts: config.artifact_days,
+    };
+    let mut tasks = engine.start(&runtime, config.ceilings, days, DRAIN);
     let shadows = Shadows::new(db.clone(), runtime.clone(), stop.clone());
     tasks.extend([worker.start(DRAIN), tokio::spawn(shadows.run())]);
     tasks.push(tokio::spawn(refresh_tokens(

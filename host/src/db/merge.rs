@@ -24,7 +24,7 @@ use crate::plan::merge::{
 
 pub use attempts::{Claim, Ended, Running};
 pub use branches::{Head, NewHead, Watched};
-pub use effects::{Built, Effect, EffectKind, Landed, LanePlan, PlanMember};
+pub use effects::{Built, Effect, EffectKind, Landed, LanePlan, PlanMember, Renewed};
 pub use facts::{PullFacts, ReviewRow};
 pub use reactions::Reaction;
 pub use write::{MergeEnd, Standing, StandingChange};

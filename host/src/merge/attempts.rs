@@ -215,6 +215,12 @@ impl Backend {
         Ok(Some(part))
     }
 
+    /// Removes what an attempt left; nothing is fine, too.
+    pub(super) async fn remove(&self, key: &str) -> anyhow::Result<()> {
+        self.store.remove(key).await?;
+        Ok(())
+    }
+
     async fn stored(
         &self,
         key: &str,
