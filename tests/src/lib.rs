@@ -6,6 +6,7 @@
 pub mod command;
 pub mod forge;
 pub mod guest;
+pub mod transfer;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -6,6 +6,7 @@ mod branches;
 mod effects;
 mod facts;
 mod reactions;
+pub(super) mod transfer;
 mod write;
 
 use std::collections::BTreeMap;
