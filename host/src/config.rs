@@ -48,8 +48,8 @@ pub struct Config {
     pub artifacts: String,
     /// One folder a pipeline, one file a secret.
     pub secrets_dir: PathBuf,
-    /// Who runs jobs, by user and group id; none: this user.
-    pub job_user: Option<(u32, u32)>,
+    /// Who runs jobs.
+    pub job_user: JobUser,
     /// Days that decisions are kept.
     pub decision_days: u16,
     /// Days that logs and files of attempts are kept.
@@ -64,6 +64,27 @@ pub struct Config {
     pub ceilings: CallLimits,
 }
 
+/// Who runs jobs, by user and group id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobUser {
+    /// Whoever runs the host.
+    Host,
+    /// This one all of them.
+    One {
+        /// User id.
+        uid: u32,
+        /// Group id.
+        gid: u32,
+    },
+    /// Each attempt a user of its own. Where this machine has no numbers for them: this one.
+    Apart {
+        /// User id, where there are no others.
+        uid: u32,
+        /// The group that may read the forge.
+        gid: u32,
+    },
+}
+
 impl Config {
     /// The defaults: loopback, the embedded database.
     pub fn new(data_dir: PathBuf) -> Self {
@@ -76,7 +97,7 @@ impl Config {
             jobs_dir: data_dir.join("jobs"),
             artifacts: data_dir.join("artifacts").display().to_string(),
             secrets_dir: data_dir.join("secrets"),
-            job_user: None,
+            job_user: JobUser::Host,
             data_dir,
             compile_command: None,
             decision_days: DEFAULT_DECISION_DAYS,

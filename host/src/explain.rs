@@ -4,6 +4,7 @@ use pointsman_api::lane::Lane;
 use pointsman_api::pull::{Condition, Explanation, Merging, Pull};
 
 use crate::db::Db;
+use crate::db::decision;
 use crate::db::lane::Filter;
 use crate::error::Result;
 
@@ -31,10 +32,13 @@ pub async fn pull(db: &Db, repository: &str, number: i32) -> Result<Explanation>
         };
         let newest = db.lane_page(&filter, None, LANES).await?.items;
         let lane = newest.into_iter().find(says);
-        known = Some((merging, db.pipeline(name).await?, lane));
+        let says = said_of(db, name, number).await?;
+        known = Some((merging, db.pipeline(name).await?, lane, says));
     }
     let conditions = match &known {
-        Some((merging, pipeline, lane)) => conditions(&pull, merging, pipeline, lane.as_ref()),
+        Some((merging, pipeline, lane, says)) => {
+            conditions(&pull, merging, pipeline, (lane.as_ref(), says.as_ref()))
+        }
         None => {
             let text = format!("no pipeline lands on {}/{}", pull.repository, pull.target);
             let remedy = "an admin makes one: `pointsman pipeline create`";
@@ -46,6 +50,28 @@ pub async fn pull(db: &Db, repository: &str, number: i32) -> Result<Explanation>
         pipeline,
         conditions,
     })
+}
+
+/// Why `select` last said that this pull request is in no lane, with the decision.
+async fn said_of(db: &Db, pipeline: &str, number: i32) -> Result<Option<(String, i64)>> {
+    let newest = decision::Filter {
+        pipeline: Some(pipeline.to_owned()),
+        hook: Some("select".to_owned()),
+        outcome: Some("answered".to_owned()),
+        ..decision::Filter::default()
+    };
+    let Some(newest) = db.decisions(&newest, None, 1).await?.items.pop() else {
+        return Ok(None);
+    };
+    let answer = db.decision(newest.id).await?.output.unwrap_or_default();
+    let waiting = answer["waiting"].as_array().map(Vec::as_slice);
+    let of = |waiting: &&serde_json::Value| {
+        let numbers = waiting["numbers"].as_array().map(Vec::as_slice);
+        numbers.unwrap_or_default().iter().any(|n| *n == number)
+    };
+    let found = waiting.unwrap_or_default().iter().find(of);
+    let text = found.and_then(|waiting| waiting["reason"]["text"].as_str());
+    Ok(text.map(|text| (text.to_owned(), newest.id)))
 }
 
 fn met(name: &str, text: impl Into<String>, decisions: Vec<i64>) -> Condition {
@@ -72,7 +98,7 @@ fn conditions(
     pull: &Pull,
     merging: &Merging,
     pipeline: &pointsman_api::pipeline::Pipeline,
-    lane: Option<&Lane>,
+    (lane, says): (Option<&Lane>, Option<&(String, i64)>),
 ) -> Vec<Condition> {
     let mut all = vec![];
     let number = pull.number;
@@ -163,22 +189,30 @@ fn conditions(
             decisions,
         ),
     });
-    lanes(&mut all, number, merging, lane);
+    lanes(&mut all, number, merging, (lane, says));
     all
 }
 
-fn lanes(all: &mut Vec<Condition>, number: i32, merging: &Merging, lane: Option<&Lane>) {
+fn lanes(
+    all: &mut Vec<Condition>,
+    number: i32,
+    merging: &Merging,
+    (lane, says): (Option<&Lane>, Option<&(String, i64)>),
+) {
     let on_tip = |lane: &&Lane| lane.ended_at.is_none() || lane.base == merging.tip;
     let Some(lane) = lane.filter(on_tip) else {
-        let text = format!(
+        let mut text = format!(
             "#{number} is in no lane on the present tip of {}",
             merging.target
         );
+        if let Some((says, _)) = says {
+            text.push_str(&format!("; `select` says: {says}"));
+        }
         all.push(unmet(
             "lane",
             text,
             "`select` picks it when its turn comes",
-            vec![],
+            says.map(|(_, decision)| *decision).into_iter().collect(),
         ));
         return;
     };

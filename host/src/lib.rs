@@ -21,7 +21,7 @@ pub mod shadow;
 pub mod start;
 pub mod turn;
 
-pub use config::{Config, Database};
+pub use config::{Config, Database, JobUser};
 pub use policy::compile_child_main;
 pub use server::openapi_json;
 pub use start::{Server, create_token_in, is_unused, migrate, start};

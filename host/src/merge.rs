@@ -36,7 +36,7 @@ use crate::error::{Error, Kind, Refusal, Result};
 use crate::links::Links;
 use crate::policy::{CallLimits, Runtime};
 
-pub use attempts::Backend;
+pub use attempts::{Backend, Who};
 pub use pointsman_jobs::store::Object;
 pub use upkeep::Days;
 pub use watch::LocalForge;
@@ -135,6 +135,7 @@ impl Engine {
             tasks.push(tokio::spawn(self.clone().effects()));
         }
         tasks.push(tokio::spawn(self.clone().watch()));
+        tasks.push(tokio::spawn(self.clone().vouch()));
         tasks.push(tokio::spawn(self.clone().attempts(days.decisions)));
         tasks.push(tokio::spawn(self.clone().upkeep(days)));
         tasks

@@ -16,12 +16,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Database};
+use crate::config::{Config, Database, JobUser};
 use crate::db::batch::nothing;
 use crate::db::token::Tokens;
 use crate::db::{Actor, Db};
 use crate::links::Links;
-use crate::merge::{Backend, Days, Engine, LocalForge};
+use crate::merge::{Backend, Days, Engine, LocalForge, Who};
 use crate::plugins::Plugins;
 use crate::policy::{COMPILE_DEADLINE, Compiler, DEFAULT_CALLS_AT_ONCE, Runtime, RuntimeConfig};
 use crate::postgres::{self, Embedded, EmbeddedConfig};
@@ -278,7 +278,11 @@ fn engine(
     links: Links,
     stop: CancellationToken,
 ) -> anyhow::Result<Engine> {
-    let user = config.job_user.map(|(uid, gid)| User { uid, gid });
+    let who = match config.job_user {
+        JobUser::Host => Who::Host,
+        JobUser::One { uid, gid } => Who::One(User { uid, gid }),
+        JobUser::Apart { uid, gid } => Who::apart_or(User { uid, gid }),
+    };
     for (dir, mode) in [
         (&config.forge_dir, 0o750),
         (&config.jobs_dir, 0o711),
@@ -290,15 +294,15 @@ fn engine(
         }
         let made = fs::DirBuilder::new().recursive(true).mode(mode).create(dir);
         made.with_context(|| format!("cannot make {}", dir.display()))?;
-        if let Some(user) = user
+        if let Some(group) = who.group()
             && *dir == config.forge_dir
         {
             // Jobs fetch from the forge, as a group that is theirs alone.
-            std::os::unix::fs::chown(dir, None, Some(user.gid))
+            std::os::unix::fs::chown(dir, None, Some(group))
                 .with_context(|| format!("cannot give {} to jobs", dir.display()))?;
         }
     }
-    if user.is_some() {
+    if who != Who::Host {
         // Jobs pass through to their folders, and to the forge.
         for dir in [&config.data_dir, &config.jobs_dir] {
             let mode = fs::metadata(dir)?.permissions().mode();
@@ -312,7 +316,7 @@ fn engine(
         config.program.clone(),
         &config.artifacts,
         &config.secrets_dir,
-        user,
+        who,
     )?;
     let host = host_id(&config.data_dir.join("host-id"))?;
     Ok(Engine::new(db.clone(), host, forge, backend, links, stop))

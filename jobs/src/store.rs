@@ -9,6 +9,7 @@ mod error;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,7 +87,12 @@ impl Store {
             if address.contains("://") {
                 return Err(bad("only s3:// and paths are known".to_owned()));
             }
-            std::fs::create_dir_all(address).map_err(|error| bad(error.to_string()))?;
+            // What jobs left is for those whom the API lets see it. A directory that is there keeps its rights.
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(address)
+                .map_err(|error| bad(error.to_string()))?;
             let directory = LocalFileSystem::new_with_prefix(address)
                 .map_err(|error| bad(error.to_string()))?;
             return Ok(Self {

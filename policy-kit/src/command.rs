@@ -87,6 +87,42 @@ pub fn is_allowed(line: &Line, least: Permission) -> bool {
     Permission::of(&line.attrs, "permission") >= least
 }
 
+/// Whether the writer of a line is a reviewer of the pull request: whoever may do at least this, and is not
+/// its author.
+#[must_use]
+pub fn is_reviewer(line: &Line, author: &str, least: Permission) -> bool {
+    is_allowed(line, least) && !same_person(&line.by, author)
+}
+
+/// Who may approve as a reviewer said so (`delegate+`, `delegate=NAME`).
+#[derive(Clone, Debug, Default)]
+pub struct Delegations {
+    /// Who may, and whose word that is, in the order in which it was said.
+    delegates: Vec<(String, String)>,
+}
+
+impl Delegations {
+    /// Hears one command of a line; only a reviewer's counts.
+    pub fn hear(&mut self, line: &Line, command: &Command, author: &str, least: Permission) {
+        let delegate = match command {
+            Command::DelegateAuthor => author,
+            Command::Delegate(name) => name,
+            _ => return,
+        };
+        if is_reviewer(line, author, least) {
+            self.delegates.push((delegate.to_owned(), line.by.clone()));
+        }
+    }
+
+    /// Whose word an approval by this person is, if somebody delegated it: who did so last.
+    #[must_use]
+    pub fn delegator(&self, name: &str) -> Option<&str> {
+        let mut newest = self.delegates.iter().rev();
+        let found = newest.find(|(delegate, _)| same_person(delegate, name));
+        found.map(|(_, by)| by.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

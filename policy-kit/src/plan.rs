@@ -18,9 +18,21 @@ use crate::text::numbers;
 /// The key of a lane's attrs that says which asking of people it answers: another `retry`, another lane.
 pub const RETEST: &str = "x-retest";
 
-/// The tag in which `gate` says that people asked for another run of this head. Its value is the same
-/// until they ask again.
+/// The tag in which `gate` says that people asked for another run of this head by a command. Its value is
+/// the same until they ask again: the time, in milliseconds, where `gate-basics` says it.
 pub const RETEST_TAG: &str = "retest";
+
+/// The host's own tag: how often people asked for another run of this head by `pointsman pr retest`.
+pub const RETESTS_TAG: &str = "retest.count";
+
+/// The host's own attr of a lane about which nobody can decide, while none of its jobs runs: the code of why.
+const HELD_ATTR: &str = "host.held";
+
+/// The host's own tag of a head whose branch is gone.
+const HEAD_GONE_TAG: &str = "host.head-gone";
+
+/// The host's own tag of a head that is known not to merge into the tip.
+const CONFLICT_TAG: &str = "host.conflict";
 
 /// Lanes that land come before those that cannot, whatever priority people gave.
 const LANDING_FIRST: i32 = 1_000_000;
@@ -111,23 +123,25 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// Living lanes on the present tip whose members are all here with the heads that are being tested,
-    /// and of which nobody asked for another run meanwhile. All others are of yesterday.
-    pub fn living(&self) -> impl Iterator<Item = (&'a LaneState, Vec<&'a Candidate>)> + use<'a> {
+    /// Living lanes whose members are all here with the heads that are being tested, and of which nobody
+    /// asked for another run meanwhile, whatever they stand on. All others are of yesterday.
+    pub fn going_on(&self) -> impl Iterator<Item = (&'a LaneState, Vec<&'a Candidate>)> + use<'a> {
         let board = *self;
-        board
-            .question
-            .lanes
-            .iter()
-            .filter(move |state| {
-                state.base == board.question.tip && history::is_living(&state.state)
-            })
+        let lanes = board.question.lanes.iter();
+        lanes
+            .filter(|state| history::is_living(&state.state))
             .filter_map(move |state| {
                 let members = board.candidates(&state.lane.members)?;
                 let is_same =
                     history::has_heads(state, &members) && history::is_as_asked(state, &members);
                 is_same.then_some((state, members))
             })
+    }
+
+    /// Those of them that stand on the present tip.
+    pub fn living(&self) -> impl Iterator<Item = (&'a LaneState, Vec<&'a Candidate>)> + use<'a> {
+        let tip = &self.question.tip;
+        self.going_on().filter(move |(state, _)| state.base == *tip)
     }
 }
 
@@ -145,18 +159,47 @@ pub fn priority(candidate: &Candidate) -> i32 {
     given.unwrap_or(0).clamp(-limit, limit)
 }
 
+/// Whether the branch of this head is gone: there is nothing that could be tested or landed.
+#[must_use]
+pub fn is_gone(candidate: &Candidate) -> bool {
+    attr(&candidate.tags, HEAD_GONE_TAG) == Some("true")
+}
+
+/// Whether this head is known not to merge into the tip.
+pub(crate) fn has_conflict(candidate: &Candidate) -> bool {
+    attr(&candidate.tags, CONFLICT_TAG) == Some("true")
+}
+
+/// Whether nobody can decide how this lane goes on, as a policy fails. It takes no slot, and nobody should
+/// have to wait for it.
+#[must_use]
+pub fn is_held(state: &LaneState) -> bool {
+    attr(&state.attrs, HELD_ATTR).is_some()
+}
+
+/// Why a lane that nobody can decide about does not land for now.
+#[must_use]
+pub fn held() -> Reason {
+    let text = "Nobody can decide how its lane goes on: see why that is held. The others go on.";
+    Reason::new("lane.held", text)
+}
+
 /// Whether `gate` lets a lane with these go on; one of which it could not say anything goes on, and does
 /// not land.
 #[must_use]
 pub fn may_stay(members: &[&Candidate]) -> bool {
-    let is_stopped = |member: &&Candidate| matches!(member.need, Some(Need::Hold | Need::Fail));
+    let is_stopped = |member: &&Candidate| {
+        is_gone(member) || matches!(member.need, Some(Need::Hold | Need::Fail))
+    };
     !members.iter().any(is_stopped)
 }
 
 /// Whether all are approved, and `gate` lets them run.
 #[must_use]
 pub fn may_land(members: &[&Candidate]) -> bool {
-    let runs = |member: &Candidate| matches!(member.need, Some(Need::Run | Need::Pass));
+    let runs = |member: &Candidate| {
+        !is_gone(member) && matches!(member.need, Some(Need::Run | Need::Pass))
+    };
     !members.is_empty()
         && members
             .iter()
@@ -170,12 +213,30 @@ pub fn by_age(candidate: &Candidate) -> (Reverse<i32>, Instant, u64) {
     (Reverse(priority(candidate)), since, candidate.number)
 }
 
+/// How often people asked for another run by `pointsman pr retest`.
+pub(crate) fn retests(candidate: &Candidate) -> u32 {
+    let count = attr(&candidate.tags, RETESTS_TAG).and_then(|count| count.parse().ok());
+    count.unwrap_or(0)
+}
+
+/// What people asked of this head, as one word: another one each time that they ask. Both ways to ask
+/// count, so that neither needs the policy that reads the other.
+pub(crate) fn mark(candidate: &Candidate) -> Option<String> {
+    let count = retests(candidate);
+    let retry = attr(&candidate.tags, RETEST_TAG).filter(|mark| !mark.is_empty());
+    if count == 0 && retry.is_none() {
+        return None;
+    }
+    // A gate may say it in any words; a mark is one.
+    let retry = retry.unwrap_or("0").replace(char::is_whitespace, "_");
+    Some(format!("{count}.{retry}"))
+}
+
 /// What people asked of these heads: empty if nothing.
 pub(crate) fn asked(members: &[&Candidate]) -> String {
-    let marks = members.iter().filter_map(|member| {
-        let mark = attr(&member.tags, RETEST_TAG)?;
-        Some(format!("{}={mark}", member.number))
-    });
+    let marks = members
+        .iter()
+        .filter_map(|member| Some(format!("{}={}", member.number, mark(member)?)));
     marks.collect::<Vec<_>>().join(" ")
 }
 
@@ -190,3 +251,6 @@ pub fn told(members: &[&Candidate]) -> String {
 pub(crate) fn is_bad(verdict: Option<Verdict>) -> bool {
     matches!(verdict, Some(Verdict::Fail | Verdict::Inconclusive))
 }
+
+#[cfg(test)]
+mod tests;

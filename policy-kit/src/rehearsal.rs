@@ -1,8 +1,16 @@
 //! What a host does with the plans of `select`, without a repository or a job: for tests, which say what
-//! each lane comes to and see what is planned next. Answers that a host would refuse are refused here.
+//! each lane comes to and see what is planned next. Answers that a host would refuse are refused here, and
+//! so are those by which it would test for ever, or wait for ever for what it does not do again.
 
-use pointsman_sdk::select::{Answer, Candidate, Landing, Lane, LaneState, Question};
-use pointsman_sdk::{Approval, Need, Verdict, packed};
+mod host;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pointsman_sdk::select::{Candidate, Landing, LaneState, Question};
+use pointsman_sdk::{Approval, Need, Verdict};
+
+/// Lanes that a host tells of after they ended: the contract's number.
+const ENDED_TOLD: usize = 50;
 
 /// A target branch with its pull requests and lanes.
 #[derive(Clone, Debug)]
@@ -11,7 +19,38 @@ pub struct Rehearsal {
     pub question: Question,
     /// Numbers that have landed, in their order.
     pub landed: Vec<u64>,
+    /// Whether lanes have their commits only after [`Rehearsal::build`]; else at once.
+    pub builds_late: bool,
+    /// What a host knows of lanes, by id, and does not tell.
+    sides: BTreeMap<u64, Side>,
+    /// Work that came to an end which it would come to again.
+    tried: BTreeSet<Work>,
+    /// Heads that are known not to merge, with the commit that they do not merge into.
+    conflicts: BTreeSet<(String, String)>,
     tips: u32,
+    /// The time: one more for whatever happens to a lane.
+    pub now: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Side {
+    /// The lane that it stands on.
+    on: Option<u64>,
+    is_ended: bool,
+    work: Work,
+}
+
+/// What is tested: lanes with the same are the same lane.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Work {
+    /// Empty as long as the lane below has no commit.
+    base: String,
+    members: Vec<u64>,
+    heads: String,
+    purpose: String,
+    attrs: Vec<(String, String)>,
+    /// How often people asked for another run of the members.
+    retests: u32,
 }
 
 /// A candidate with a head of its own that needs a run; nobody reviewed it.
@@ -44,9 +83,10 @@ pub fn approved(number: u64) -> Candidate {
     }
 }
 
-/// The same with a tag.
+/// The same with a tag, in place of the one that it had.
 #[must_use]
 pub fn tagged(mut candidate: Candidate, name: &str, value: &str) -> Candidate {
+    candidate.tags.retain(|(held, _)| held != name);
     candidate.tags.push((name.to_owned(), value.to_owned()));
     candidate
 }
@@ -67,7 +107,12 @@ impl Rehearsal {
                 attrs: Vec::new(),
             },
             landed: Vec::new(),
+            builds_late: false,
+            sides: BTreeMap::new(),
+            tried: BTreeSet::new(),
+            conflicts: BTreeSet::new(),
             tips: 0,
+            now: 0,
         }
     }
 
@@ -82,6 +127,20 @@ impl Rehearsal {
         &mut self.question.candidates[at]
     }
 
+    /// Sets a tag of a candidate.
+    pub fn tag(&mut self, number: u64, name: &str, value: &str) {
+        let one = self.candidate(number);
+        *one = tagged(one.clone(), name, value);
+    }
+
+    /// Somebody pushes another head, of which nothing is known.
+    pub fn push(&mut self, number: u64) {
+        let one = self.candidate(number);
+        one.head.push('+');
+        (one.on_tip, one.before, one.runs) = (None, None, 0);
+        self.settle();
+    }
+
     /// Lanes with a state, as their members.
     #[must_use]
     pub fn lanes(&self, state: &str) -> Vec<Vec<u64>> {
@@ -93,147 +152,169 @@ impl Rehearsal {
         lanes.map(|lane| lane.lane.members.clone()).collect()
     }
 
-    /// Keeps what is in the plan, starts what is new, cancels what is gone.
+    /// What the lane that runs with these members has beside the branch: the members of those that it stands
+    /// on and that are not decided, from below, then its own.
     ///
     /// # Panics
-    /// If a host would refuse the answer: a member that is no candidate or is there twice, two lanes
-    /// that are the same.
-    pub fn follow(&mut self, answer: &Answer) {
-        assert!(answer.lanes.len() <= 200, "too many lanes");
-        let mut wanted: Vec<LaneState> = Vec::new();
-        for lane in &answer.lanes {
-            let state = self.asked(lane);
-            assert!(
-                !wanted.iter().any(|other| is_same(other, &state)),
-                "twice: {lane:?}"
-            );
-            wanted.push(state);
+    /// If there is none.
+    #[must_use]
+    pub fn stack(&self, members: &[u64]) -> Vec<u64> {
+        let lanes = self.question.lanes.iter();
+        let mut lanes = lanes.filter(|lane| lane.state == "running" || lane.state == "passed");
+        let lane = lanes.find(|lane| self.is_living(lane.id) && lane.lane.members == members);
+        let lane = lane.unwrap_or_else(|| panic!("no lane of {members:?} runs"));
+        let mut stack = Vec::new();
+        let mut next = Some(lane.id);
+        while let Some(side) = next.and_then(|id| self.sides.get(&id)) {
+            stack.splice(0..0, side.work.members.iter().copied());
+            next = side.on.filter(|on| self.is_living(*on));
         }
-        let waiting = answer.waiting.iter().flat_map(|waiting| &waiting.numbers);
-        for number in waiting {
-            assert!(
-                self.question.candidate(*number).is_some(),
-                "#{number} waits and is no candidate"
-            );
-            let in_lane = answer
-                .lanes
-                .iter()
-                .any(|lane| lane.members.contains(number));
-            assert!(!in_lane, "#{number} waits and has a lane");
-        }
-        for held in &mut self.question.lanes {
-            if !matches!(held.state.as_str(), "waiting" | "running" | "passed") {
-                continue;
-            }
-            match wanted.iter().position(|state| is_same(state, held)) {
-                Some(at) => held.lane = wanted.remove(at).lane,
-                None => "cancelled".clone_into(&mut held.state),
-            }
-        }
-        for mut state in wanted {
-            state.id = self.question.lanes.len() as u64;
-            // Newest first.
-            self.question.lanes.insert(0, state);
-        }
-        self.question
-            .lanes
-            .sort_by_key(|lane| lane.state != "running" && lane.state != "passed");
-        assert!(
-            answer.lanes.is_empty() || self.lanes("running").len() <= self.question.slots as usize,
-            "more lanes run than there are slots"
-        );
+        stack
     }
 
-    fn asked(&self, lane: &Lane) -> LaneState {
-        let mut seen = Vec::new();
-        let heads = lane.members.iter().map(|number| {
-            assert!(!seen.contains(number), "#{number} is there twice");
-            seen.push(*number);
-            let found = self.question.candidate(*number);
-            found.map_or_else(
-                || panic!("#{number} is no candidate"),
-                |one| one.head.as_str(),
-            )
-        });
-        LaneState {
-            id: 0,
-            heads: packed::pack(heads),
-            lane: lane.clone(),
-            state: "running".to_owned(),
-            since: 0,
-            base: self.question.tip.clone(),
-            commit: String::new(),
-            blame: Vec::new(),
-            attrs: Vec::new(),
-        }
+    fn is_living(&self, id: u64) -> bool {
+        self.sides.get(&id).is_some_and(|side| !side.is_ended)
     }
 
-    /// The lane that runs with these members ends so: `passed`, `failed`, `inconclusive`, `conflict`.
+    fn lane(&mut self, id: u64) -> &mut LaneState {
+        let found = self.question.lanes.iter_mut().find(|state| state.id == id);
+        found.unwrap_or_else(|| panic!("lane {id} is not told of"))
+    }
+
+    /// The lane that runs with these members ends so: `passed`, `failed`, `inconclusive`, `conflict`, or
+    /// with the code of why it was given up for good (`lane.contained`).
     ///
     /// # Panics
     /// If there is none.
     pub fn end(&mut self, members: &[u64], state: &str) {
-        let mut lanes = self.question.lanes.iter_mut();
-        let lane = lanes.find(|lane| lane.state == "running" && lane.lane.members == members);
-        let lane = lane.unwrap_or_else(|| panic!("no lane of {members:?} runs"));
-        state.clone_into(&mut lane.state);
-        let verdict = match state {
-            "passed" => Some(Verdict::Pass),
-            "failed" => Some(Verdict::Fail),
-            "inconclusive" => Some(Verdict::Inconclusive),
-            _ => None,
+        let lanes = self.question.lanes.iter();
+        let mut lanes = lanes.filter(|lane| self.is_living(lane.id) && lane.state == "running");
+        let found = lanes.find(|lane| lane.lane.members == members);
+        let lane = found.unwrap_or_else(|| panic!("no lane of {members:?} runs"));
+        assert!(!lane.commit.is_empty(), "{lane:?} was not built yet");
+        let (id, base, landing) = (lane.id, lane.base.clone(), lane.lane.landing);
+        let Some(side) = self.sides.get_mut(&id) else {
+            return;
         };
+        side.is_ended = state != "passed" || landing == Landing::Never;
+        let (on, work) = (side.on, side.work.clone());
+        match state.starts_with("lane.") {
+            true => self.cancel(id, state),
+            false => {
+                self.now += 1;
+                let now = self.now;
+                let lane = self.lane(id);
+                lane.since = now;
+                state.clone_into(&mut lane.state);
+            }
+        }
+        if state != "passed" {
+            self.tried.insert(work);
+        }
+        if let ([number], "conflict") = (members, state) {
+            let head = self.candidate(*number).head.clone();
+            self.conflicts.insert((head, base));
+        }
+        let verdict = verdict(state);
         for number in members {
             let candidate = self.candidate(*number);
-            candidate.runs += 1;
-            // As a host may that counts a lane's verdict for each of its members.
-            candidate.on_tip = verdict.or(candidate.on_tip);
+            candidate.runs += u32::from(verdict.is_some());
+            // What a batch came to, or a lane on another one, is not that of its members.
+            if members.len() == 1 && on.is_none() {
+                candidate.on_tip = verdict.or(candidate.on_tip);
+            }
         }
+        self.settle();
     }
 
-    /// Lands the first lane that passed and may land, if there is one, and moves the tip.
+    /// Nobody can decide about the lane that runs with these members, or can again.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn hold(&mut self, members: &[u64], is_held: bool) {
+        let lanes = self.question.lanes.iter();
+        let mut lanes = lanes.filter(|lane| self.is_living(lane.id) && lane.state == "running");
+        let found = lanes.find(|lane| lane.lane.members == members);
+        let id = found
+            .unwrap_or_else(|| panic!("no lane of {members:?} runs"))
+            .id;
+        self.lane(id).attrs = match is_held {
+            true => vec![("host.held".to_owned(), "run.none".to_owned())],
+            false => Vec::new(),
+        };
+    }
+
+    /// Says whom `triage` named in the lane of these members that ended last.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn blame(&mut self, members: &[u64], blamed: &[u64]) {
+        let ended = self.question.lanes.iter_mut().filter(|lane| {
+            let side = self.sides.get(&lane.id);
+            side.is_some_and(|side| side.is_ended) && lane.lane.members == members
+        });
+        let last = ended.max_by_key(|lane| lane.id);
+        blamed.clone_into(
+            &mut last
+                .unwrap_or_else(|| panic!("no lane of {members:?} ended"))
+                .blame,
+        );
+    }
+
+    /// Lands the lane that passed and may land, if there is one, and moves the tip.
     pub fn land(&mut self) -> bool {
-        let landable = self.question.lanes.iter().position(|state| {
-            let is_approved = |number: &u64| {
-                let found = self.question.candidate(*number);
-                found.is_some_and(|one| one.approval == Approval::Approved)
-            };
-            state.state == "passed"
+        let may_land = |number: &u64| {
+            let found = self.question.candidate(*number);
+            found.is_some_and(|one| {
+                one.approval == Approval::Approved
+                    && matches!(one.need, Some(Need::Run | Need::Pass))
+            })
+        };
+        let landable = self.question.lanes.iter().find(|state| {
+            self.is_living(state.id)
+                && state.state == "passed"
                 && state.lane.landing == Landing::WhenPassed
                 && state.base == self.question.tip
-                && state.lane.members.iter().all(is_approved)
+                && state.lane.members.iter().all(may_land)
         });
-        let Some(at) = landable else { return false };
-        "landed".clone_into(&mut self.question.lanes[at].state);
-        let members = self.question.lanes[at].lane.members.clone();
+        let Some(landed) = landable else { return false };
+        let (id, tip, members) = (
+            landed.id,
+            landed.commit.clone(),
+            landed.lane.members.clone(),
+        );
+        "landed".clone_into(&mut self.lane(id).state);
+        if let Some(side) = self.sides.get_mut(&id) {
+            side.is_ended = true;
+        }
         self.question
             .candidates
             .retain(|one| !members.contains(&one.number));
         self.landed.extend(members);
-        self.move_tip();
+        self.to(tip);
         true
     }
 
     /// Somebody pushes to the branch.
     pub fn move_tip(&mut self) {
         self.tips += 1;
-        self.question.tip = format!("tip{}", self.tips);
+        self.to(format!("tip{}", self.tips));
+    }
+
+    fn to(&mut self, tip: String) {
+        self.question.tip = tip;
         for candidate in &mut self.question.candidates {
             candidate.before = candidate.on_tip.take().or(candidate.before);
         }
+        self.settle();
     }
 }
 
-fn is_same(one: &LaneState, other: &LaneState) -> bool {
-    let identity = |state: &LaneState| {
-        let lane = &state.lane;
-        (
-            state.base.clone(),
-            lane.members.clone(),
-            state.heads.clone(),
-            lane.purpose.clone(),
-            lane.attrs.clone(),
-        )
-    };
-    identity(one) == identity(other)
+fn verdict(state: &str) -> Option<Verdict> {
+    match state {
+        "passed" | "landed" => Some(Verdict::Pass),
+        "failed" => Some(Verdict::Fail),
+        "inconclusive" => Some(Verdict::Inconclusive),
+        _ => None,
+    }
 }

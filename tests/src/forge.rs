@@ -119,6 +119,16 @@ impl<'h> Site<'h> {
         Self { host, clone }
     }
 
+    /// One that is there already, as another host has it.
+    pub fn of(host: &'h TestHost, clone: Clone) -> Self {
+        Self { host, clone }
+    }
+
+    /// The host.
+    pub fn host(&self) -> &'h TestHost {
+        self.host
+    }
+
     /// Binds a stock policy to a hook.
     pub async fn bind(&self, hook: &str, plugin: &str, settings: Value) {
         let digest = self.host.upload(plugin).await;

@@ -168,6 +168,14 @@ impl TestHost {
         self.dir
     }
 
+    /// As [`TestHost::stop`]; gives its data directory, in which others may see repositories.
+    pub async fn stop_and_keep(mut self) -> TempDir {
+        if let Some(server) = self.server.take() {
+            server.shutdown().await.expect("a clean shutdown");
+        }
+        std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a directory"))
+    }
+
     /// A request with the admin's token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.request_as(&self.token, method, path)

@@ -470,12 +470,12 @@ async fn bad_requests_are_refused_with_what_to_do() {
     );
     assert_eq!(
         refused(pulls, open("--upload-pack=x", "A title")).await,
-        "git_refused"
+        "branch_invalid"
     );
     assert_eq!(refused(pulls, open("main", "")).await, "title_invalid");
     assert_eq!(
         refused("/v1/repositories/none/pulls", open("main", "A title")).await,
-        "git_refused"
+        "repository_unknown"
     );
     let pipeline =
         |name: &str, target: &str| json!({"name": name, "repository": "lib", "target": target});
@@ -635,7 +635,7 @@ async fn branches_that_vanish_hold_what_needs_them_and_nothing_spins() {
     host.send(
         reqwest::Method::PATCH,
         "/v1/pipelines/main",
-        json!({"frozen": "wait"}),
+        json!({"frozen": "wait", "slots": 2}),
     )
     .await;
     site.clone.branch("fix", "change", "good\n");

@@ -116,7 +116,8 @@ pub(crate) struct Jobs {
     /// Secrets of jobs, as files: DIR/PIPELINE/NAME [default: `secrets` in the data directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) secrets: Option<PathBuf>,
-    /// Who runs jobs: a name, UID, or UID:GID [default: for root `nobody`, for others themselves]
+    /// Who runs jobs: a name, UID, or UID:GID [default: for root each attempt a
+    /// user of its own, for others themselves]
     #[arg(long, value_name = "USER")]
     pub(crate) job_user: Option<JobUser>,
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 use pointsman_api::token::{CreatedToken, NewToken};
 use pointsman_host::error::{Error as HostError, Kind};
 use pointsman_host::postgres::PostgresError;
-use pointsman_host::{Config, Database, Server};
+use pointsman_host::{Config, Database, JobUser, Server};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::server::{Decisions, JobUser, Jobs, Links, LogFormat, Logs, Serve};
+use crate::args::server::{Decisions, Jobs, Links, LogFormat, Logs, Serve};
 use crate::context::Context;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -134,7 +134,10 @@ fn jobs(config: &mut Config, jobs: &Jobs) {
         config.secrets_dir.clone_from(secrets);
     }
     if let Some(user) = jobs.job_user {
-        config.job_user = Some((user.uid, user.gid));
+        config.job_user = JobUser::One {
+            uid: user.uid,
+            gid: user.gid,
+        };
     }
 }
 
@@ -173,8 +176,9 @@ pub(super) fn config(
     }
     if rustix::process::geteuid().is_root() {
         // Nobody's jobs are root's: where there is no such user the usual numbers do.
-        let nobody = "nobody".parse::<JobUser>().ok();
-        config.job_user = Some(nobody.map_or((65_534, 65_534), |user| (user.uid, user.gid)));
+        let nobody = "nobody".parse::<crate::args::server::JobUser>().ok();
+        let (uid, gid) = nobody.map_or((65_534, 65_534), |user| (user.uid, user.gid));
+        config.job_user = JobUser::Apart { uid, gid };
     }
     config.compile_command = Some(vec![
         OsString::from(THIS_PROGRAM),

@@ -20,7 +20,8 @@ use super::Db;
 use super::turn::{Bound, LOCK_SPACE};
 use crate::error::{Error, Result};
 use crate::plan::merge::{
-    Approval, Attempt, Candidate, Job, JobState, Landing, Lane, LaneState, Need, On, Verdict, Why,
+    Approval, Attempt, Candidate, GIVEN_UP, Job, JobState, Landing, Lane, LaneState, Need, On,
+    Verdict, Why,
 };
 
 pub use attempts::{Claim, Ended, Running};
@@ -36,6 +37,10 @@ const CAUSES_PER_TURN: i64 = 500;
 const MAX_CANDIDATES: i64 = 1_000;
 /// Lanes that ended last, as the contract says.
 const ENDED_LANES: i64 = 50;
+/// Lanes that were tried on one commit: more than there are pull requests and ways to put them together.
+const TRIED_LANES: i64 = 5_000;
+/// Runs of the bare target that `select` is told of.
+const BRANCH_RUNS: i64 = 4;
 
 /// A merge pipeline as a turn finds it.
 #[derive(Debug, Clone)]
@@ -68,6 +73,21 @@ pub struct MergeStart {
     pub causes: Vec<Cause>,
     /// Something happened that `react` has not been asked about.
     pub reactions: bool,
+}
+
+/// A lane as a question about something else has it.
+#[derive(Debug, Clone)]
+pub struct PastRun {
+    /// `merge`, `try`, ...
+    pub purpose: String,
+    /// What was tested; empty: it was not built.
+    pub commit: String,
+    /// What it stood on.
+    pub base: String,
+    /// When it ended; while it lives, when it began.
+    pub at: DateTime<Utc>,
+    /// As the record has it.
+    pub state: String,
 }
 
 /// Why a pipeline looks again.
@@ -124,6 +144,16 @@ impl Db {
 
     /// What a turn begins with: one consistent set of bindings.
     pub async fn merge_start(&self, pipeline: i32) -> Result<Option<MergeStart>> {
+        // First: what the turn then sees is never older than the causes that it takes for looked at.
+        let causes = sqlx::query_as!(
+            Cause,
+            "select id, kind, pull_request_id as pull, lane_id as lane from cause
+             where pipeline_id = $1 order by id limit $2",
+            pipeline,
+            CAUSES_PER_TURN,
+        )
+        .fetch_all(&self.read)
+        .await?;
         let Some(row) = sqlx::query!(
             r#"select p.name, p.paused is not null as "paused!", m.repository_id, g.name as repository, m.target,
                  m.slots, m.frozen, m.prefix, t.commit as "tip?", t.tree as "tree?",
@@ -146,15 +176,6 @@ impl Db {
              from binding b join plugin g on g.id = b.plugin_id
              where b.pipeline_id = $1 and b.deleted_at is null order by b.hook, b.position"#,
             pipeline,
-        )
-        .fetch_all(&self.read)
-        .await?;
-        let causes = sqlx::query_as!(
-            Cause,
-            "select id, kind, pull_request_id as pull, lane_id as lane from cause
-             where pipeline_id = $1 order by id limit $2",
-            pipeline,
-            CAUSES_PER_TURN,
         )
         .fetch_all(&self.read)
         .await?;
@@ -235,7 +256,9 @@ impl Db {
             LaneRow,
             r#"select id, base, on_lane, members, numbers, heads, purpose, landing, priority,
                  attrs as "attrs: Json<BTreeMap<String, String>>", state, since, commit, tree, reason_code,
-                 reason_text, held_code, held_text, blame, ended_at
+                 reason_text, held_code, held_text, blame, tags as "tags: Json<BTreeMap<String, String>>", ended_at,
+                 ended_at is null and exists (select from job j join attempt a on a.job_id = j.id
+                   where j.lane_id = lane.id and a.state <> 'ended') as "busy!"
                from lane where id in (
                  select id from lane where pipeline_id = $1 and ended_at is null
                  union all (select id from lane where pipeline_id = $1 and ended_at is not null
@@ -250,13 +273,60 @@ impl Db {
         Ok(lanes.into_iter().partition(|lane| !lane.ended))
     }
 
+    /// Lanes that came to an end on this commit other than by being called off, the newest first.
+    pub async fn tried_on(&self, pipeline: i32, base: &[&str]) -> Result<Vec<Lane>> {
+        let rows = sqlx::query_as!(
+            LaneRow,
+            r#"select id, base, on_lane, members, numbers, heads, purpose, landing, priority,
+                 attrs as "attrs: Json<BTreeMap<String, String>>", state, since, commit, tree, reason_code,
+                 reason_text, held_code, held_text, blame, tags as "tags: Json<BTreeMap<String, String>>", ended_at,
+                 false as "busy!"
+               from lane where pipeline_id = $1 and base = any($2::text[]) and ended_at is not null
+                 and (state in ('passed', 'failed', 'inconclusive', 'conflict') or reason_code = any($3))
+               order by id desc limit $4"#,
+            pipeline,
+            base as _,
+            &GIVEN_UP as _,
+            TRIED_LANES,
+        )
+        .fetch_all(&self.read)
+        .await?;
+        rows.into_iter().map(LaneRow::lane).collect()
+    }
+
+    /// The paths that a lane changes on its base, one a line, and how many there are; none: that is not known.
+    pub async fn lane_changed(&self, lane: i64) -> Result<Option<(String, i32)>> {
+        let row = sqlx::query!(
+            "select changed, changed_total from lane where id = $1",
+            lane
+        )
+        .fetch_optional(&self.read)
+        .await?;
+        Ok(row.and_then(|row| Some((row.changed?, row.changed_total?))))
+    }
+
+    /// The newest runs of the bare target, the newest first.
+    pub async fn branch_runs(&self, pipeline: i32) -> Result<Vec<PastRun>> {
+        Ok(sqlx::query_as!(
+            PastRun,
+            r#"select purpose, coalesce(commit, base, '') as "commit!", coalesce(base, '') as "base!",
+                 coalesce(ended_at, created_at) as "at!", state
+               from lane where pipeline_id = $1 and members = '{}' and state <> 'cancelled' order by id desc limit $2"#,
+            pipeline,
+            BRANCH_RUNS,
+        )
+        .fetch_all(&self.read)
+        .await?)
+    }
+
     /// One lane.
     pub async fn one_lane(&self, id: i64) -> Result<Option<Lane>> {
         sqlx::query_as!(
             LaneRow,
             r#"select id, base, on_lane, members, numbers, heads, purpose, landing, priority,
                  attrs as "attrs: Json<BTreeMap<String, String>>", state, since, commit, tree, reason_code,
-                 reason_text, held_code, held_text, blame, ended_at from lane where id = $1"#,
+                 reason_text, held_code, held_text, blame, tags as "tags: Json<BTreeMap<String, String>>", ended_at,
+                 false as "busy!" from lane where id = $1"#,
             id,
         )
         .fetch_optional(&self.read)
@@ -331,11 +401,15 @@ impl Db {
         retests: &str,
     ) -> Result<Option<(i64, i64)>> {
         let row = sqlx::query!(
-            "select j.id, l.id as lane from job j join lane l on l.id = j.lane_id
-             join merge_pipeline m on m.id = l.pipeline_id
-             where j.spec_digest = $3 and j.passed and j.reused_from is null and l.tree = $2
-               and m.repository_id = $1 and coalesce(l.attrs ->> 'retests', '') = $4
-             order by j.id limit 1",
+            // By the tree first: of a job there are passes without end, of a tree a few.
+            r#"with here as materialized (
+               select l.id from lane l join merge_pipeline m on m.id = l.pipeline_id
+               where l.tree = $2 and m.repository_id = $1 and coalesce(l.attrs ->> 'retests', '') = $4)
+             select j.id, j.lane_id as "lane!" from here join job j on j.lane_id = here.id
+             where j.spec_digest = $3 and j.passed and j.reused_from is null
+               -- Without its secrets it may have left out what needs them.
+               and not exists (select from attempt a where a.job_id = j.id and a.secrets_withheld)
+             order by j.id limit 1"#,
             repository,
             tree,
             digest,
@@ -399,6 +473,8 @@ struct LaneRow {
     held_code: Option<String>,
     held_text: Option<String>,
     blame: Vec<i32>,
+    tags: Json<BTreeMap<String, String>>,
+    busy: bool,
     ended_at: Option<DateTime<Utc>>,
 }
 
@@ -422,6 +498,8 @@ impl LaneRow {
             why: Why::host(&self.reason_code, self.reason_text),
             held: self.held_code.zip(self.held_text),
             blame: self.blame,
+            tags: self.tags.0,
+            busy: self.busy,
             ended: self.ended_at.is_some(),
         })
     }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::turn::HOLD_RETRY;
 use crate::db::merge::{MergeEnd, MergeStart};
 use crate::db::turn::{Bound, Known, Made};
 use crate::error::Error;
@@ -95,7 +96,16 @@ impl Asking<'_> {
         match self.caller.call(&call, question, &mut end.decisions).await {
             Ok(Some(answer)) => {
                 let place = end.decisions.len() - 1;
-                match sound(answer.basis()) {
+                let sound = sound(answer.basis()).and_then(|()| match end.decisions.get(place) {
+                    Some(Made::New(made))
+                        if has_nul(made.output.as_deref().unwrap_or_default()) =>
+                    {
+                        let text = "a NUL is in the answer, which the record cannot keep";
+                        Err(("nul", text.to_owned()))
+                    }
+                    _ => Ok(()),
+                });
+                match sound {
                     Ok(()) => Ok(Asked::Answered(place, answer)),
                     Err((code, text)) => Ok(refused(
                         &Refused {
@@ -110,6 +120,18 @@ impl Asking<'_> {
             Ok(None) => Ok(Asked::Abstained),
             Err(Stopped::Held(hold)) => Ok(Asked::Held(hold.code, hold.text, hold.decision)),
             Err(Stopped::Host(error)) => Err(error),
+        }
+    }
+
+    /// Looks again soon where it was the machine that failed, and not the policy: nothing else would.
+    pub(super) fn again(&self, pull: Option<i64>, place: Option<usize>, end: &mut MergeEnd) {
+        if let Some(Made::New(decision)) = place.and_then(|place| end.decisions.get(place))
+            && matches!(
+                decision.outcome.as_str(),
+                "deadline" | "busy" | "host-failed" | "stack-overflow"
+            )
+        {
+            end.wakes.push((pull, self.at + HOLD_RETRY));
         }
     }
 
@@ -130,6 +152,15 @@ pub(super) fn refused<A>(refused: &Refused, end: &mut MergeEnd) -> Asked<A> {
         decision.reason_text.clone_from(&refused.text);
     }
     Asked::Held(refused.code.to_owned(), refused.text.clone(), place)
+}
+
+/// Whether a string of this JSON text has a NUL: the one escape of it that is not itself escaped.
+fn has_nul(json: &[u8]) -> bool {
+    const NUL: &[u8] = b"\\u0000";
+    json.windows(NUL.len()).enumerate().any(|(at, found)| {
+        let before = json[..at].iter().rev().take_while(|c| **c == b'\\');
+        found == NUL && before.count() % 2 == 0
+    })
 }
 
 /// What every answer must keep to.
@@ -180,5 +211,20 @@ pub(super) fn why(reason: &types::Reason, place: usize) -> Why {
         code: plan::cut(&reason.code, plan::MAX_REASON_CODE),
         text: plan::cut(&reason.text, plan::MAX_REASON_TEXT),
         decision: Some(place),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nul_is_found_in_json_and_what_looks_like_one_is_not() {
+        let text = |text: &str| serde_json::to_vec(&serde_json::json!({"a": text})).unwrap();
+        assert!(has_nul(&text("a\0b")));
+        assert!(has_nul(&text("\\\0")));
+        assert!(!has_nul(&text("\\u0000")));
+        assert!(!has_nul(&text("u0000")));
+        assert!(!has_nul(b""));
     }
 }

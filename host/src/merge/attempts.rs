@@ -1,16 +1,17 @@
 //! Following the attempts that this host runs: each ends once, with what its shim says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _};
-use pointsman_jobs::store::{Object, Store, StoreError};
+use pointsman_jobs::store::{Object, Retry, Store, StoreError};
 use pointsman_jobs::{AttemptId, Exit, Local, Outcome, Report, Spec, State, TestOutcome, User};
 use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::Engine;
 use super::failpoint::failpoint;
@@ -27,6 +28,17 @@ const LAPSE_GRACE: Duration = Duration::from_secs(45);
 const RETIRE_EVERY: Duration = Duration::from_secs(600);
 /// Effects that are deleted at once.
 const RETIRE_PAGE: i64 = 1_000;
+/// Processes and threads of a job's user: more than any build has, and a fork bomb ends there.
+const MAX_PROCESSES: u64 = 4_096;
+/// Bytes of each file of a job.
+const MAX_FILE_BYTES: u64 = 64 << 30;
+/// Attempts whose ends are written down at once.
+const ENDING_AT_ONCE: usize = 8;
+/// How long an end that could not be written down waits at first; each time twice as long, up to a minute.
+const FIRST_AGAIN: Duration = Duration::from_secs(1);
+/// How often what an attempt left is offered to the store. How it ended is worth more: after some twenty
+/// minutes that is written down without.
+const KEEP_TRIES: u32 = 24;
 /// The longest that a job may take, whatever its policy says.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
@@ -36,9 +48,58 @@ pub struct Backend {
     local: Arc<Local>,
     store: Arc<Store>,
     secrets: Arc<Path>,
-    user: Option<User>,
+    who: Who,
     /// Gives git in a job what it needs to read the forge's repositories.
     git_config: Arc<Path>,
+}
+
+/// Who runs jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Whoever runs the host.
+    Host,
+    /// All of them this one: what one job may do to another's processes and files, they may do to each other.
+    One(User),
+    /// Each attempt a user of its own, and in this group, which may read the forge.
+    Apart(u32),
+}
+
+impl Who {
+    /// A user for each attempt, where this machine has the numbers; else one for all.
+    pub fn apart_or(one: User) -> Self {
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        match has_room(&map) {
+            true => Self::Apart(one.gid),
+            false => Self::One(one),
+        }
+    }
+
+    /// The group that may read the forge.
+    pub fn group(self) -> Option<u32> {
+        match self {
+            Self::Host => None,
+            Self::One(user) => Some(user.gid),
+            Self::Apart(group) => Some(group),
+        }
+    }
+}
+
+/// The first of the users that attempts have, and how many there are: far from those of people, of services
+/// and of containers, and below 2^31, which some programs take for a sign.
+const FIRST_USER: u32 = 1_879_048_192;
+const USERS: u32 = 65_536;
+
+/// Whether a map of user ids (inside, outside, how many) has those of attempts.
+fn has_room(map: &str) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u64>);
+        let (Some(Ok(first)), Some(Ok(_)), Some(Ok(count))) =
+            (numbers.next(), numbers.next(), numbers.next())
+        else {
+            return false;
+        };
+        first <= u64::from(FIRST_USER) && first + count >= u64::from(FIRST_USER + USERS)
+    })
 }
 
 /// Why an attempt was not started.
@@ -56,7 +117,7 @@ impl Backend {
         exe: PathBuf,
         artifacts: &str,
         secrets: &Path,
-        user: Option<User>,
+        who: Who,
     ) -> anyhow::Result<Self> {
         let local = Local::new(jobs, exe)?;
         let git_config = jobs.join("gitconfig");
@@ -70,13 +131,18 @@ impl Backend {
             local: Arc::new(local),
             store: Arc::new(Store::open(artifacts)?),
             secrets: secrets.into(),
-            user,
+            who,
             git_config: git_config.into(),
         })
     }
 
-    pub(super) async fn start(&self, attempt: &Running) -> Result<(), NotStarted> {
-        let spec = self.spec(attempt).map_err(NotStarted::Never)?;
+    /// Starts it, vouched for from `claimed` on: from before its claim was written.
+    pub(super) async fn start(
+        &self,
+        attempt: &Running,
+        claimed: DateTime<Utc>,
+    ) -> Result<(), NotStarted> {
+        let spec = self.spec(attempt, claimed).map_err(NotStarted::Never)?;
         let id = AttemptId::new(&*attempt.key).map_err(|e| NotStarted::Never(e.to_string()))?;
         match self.local.start(&id, &spec).await {
             Ok(_) => Ok(()),
@@ -85,7 +151,7 @@ impl Backend {
         }
     }
 
-    fn spec(&self, attempt: &Running) -> Result<Spec, String> {
+    fn spec(&self, attempt: &Running, claimed: DateTime<Utc>) -> Result<Spec, String> {
         let given = &attempt.spec;
         let list = |key: &str| -> Vec<String> {
             let list = given[key].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -97,7 +163,7 @@ impl Backend {
             let over = attempt.attrs[key].as_str();
             over.or_else(|| given["attrs"][key].as_str())
         };
-        let lease = Utc::now() + LEASE;
+        let lease = claimed + LEASE;
         let mut spec = Spec::new(
             list("argv"),
             u64::try_from(lease.timestamp_millis()).unwrap_or(0),
@@ -119,7 +185,21 @@ impl Backend {
             env.entry(name.to_owned()).or_insert(value);
         }
         spec.env = env;
-        spec.user = self.user;
+        match self.who {
+            Who::Host => {}
+            Who::One(user) => spec.user = Some(user),
+            Who::Apart(group) => {
+                // Another attempt has the same number only 65,536 attempts later.
+                let number = FIRST_USER + attempt.id.unsigned_abs() as u32 % USERS;
+                spec.user = Some(User {
+                    uid: number,
+                    gid: number,
+                });
+                spec.groups = vec![group];
+            }
+        }
+        spec.processes = Some(MAX_PROCESSES);
+        spec.file_bytes = Some(MAX_FILE_BYTES);
         spec.artifacts = list("artifacts");
         spec.junit = match attr("x-junit") {
             Some(globs) => globs.lines().map(str::to_owned).collect(),
@@ -244,44 +324,65 @@ impl Backend {
         Ok(Some(parts.concat()))
     }
 
-    /// How it ended; none: it has not.
-    async fn ended(&self, key: &str) -> anyhow::Result<Option<Ended>> {
-        let id = AttemptId::new(key)?;
-        let exit = match self.local.state(&id).await? {
+    /// How it ended, with what it left in the store. Where the store cannot take something now, that is an
+    /// error, unless it is `now_or_never`: then it counts as lost, and how it ended is kept all the same.
+    async fn ended(&self, id: &AttemptId, now_or_never: bool) -> anyhow::Result<Ended> {
+        let exit = match self.local.state(id).await? {
             State::Ended(exit) => exit,
             State::Lost => {
                 let text = "its shim is gone, and nobody knows how it ended";
-                return Ok(Some(Ended::without_report("lost", text)));
+                let mut ended = Ended::without_report("lost", text);
+                // What it said until then is all that tells why.
+                if let Ok(bytes) = self.keep_log(id).await {
+                    ended.log_bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+                }
+                return Ok(ended);
             }
-            State::Unknown | State::Starting | State::Running { .. } => return Ok(None),
+            State::Unknown => {
+                let text = "its folder is gone, and nobody knows how it ended";
+                return Ok(Ended::without_report("lost", text));
+            }
+            State::Starting | State::Running { .. } => anyhow::bail!("it has not ended"),
         };
-        let mut report = self.local.collect(&id).await?;
+        let mut report = self.local.collect(id).await?;
+        let may_wait = |error: &anyhow::Error| {
+            let store: Option<&StoreError> = error.downcast_ref();
+            !now_or_never && store.is_some_and(|e| e.retry() == Retry::Later)
+        };
         let mut artifacts = vec![];
         for artifact in &report.artifacts {
             let kept = async {
-                let file = self.local.open_artifact(&id, &artifact.path).await?;
-                anyhow::Ok(
-                    self.store
-                        .put(key, &format!("{FILES}/{}", artifact.path), file)
-                        .await?,
-                )
+                let file = self.local.open_artifact(id, &artifact.path).await?;
+                let path = format!("{FILES}/{}", artifact.path);
+                anyhow::Ok(self.store.put(id.as_str(), &path, file).await?)
             };
             match kept.await {
                 Ok(stored) => artifacts.push(json!({
                     "path": artifact.path, "bytes": stored.bytes, "sha256": stored.sha256})),
+                Err(error) if may_wait(&error) => {
+                    return Err(error.context(format!("the file {}", artifact.path)));
+                }
                 Err(error) => artifacts.push(json!({
                     "path": artifact.path, "bytes": artifact.bytes, "problem": format!("{error:#}")})),
             }
         }
-        let log = self.local.open_log(&id).await?;
-        let log_bytes = self
-            .store
-            .put(key, LOG, log)
-            .await
-            .context("its log cannot be kept")?
-            .bytes;
         report.artifacts.clear();
-        Ok(Some(shape(&exit, &report, artifacts, log_bytes)))
+        let (log_bytes, problem) = match self.keep_log(id).await {
+            Ok(bytes) => (bytes, None),
+            Err(error) if may_wait(&error) => return Err(error.context("its log")),
+            Err(error) => (0, Some(format!("its log could not be kept: {error:#}"))),
+        };
+        let mut ended = shape(&exit, &report, artifacts, log_bytes);
+        if let Some(problem) = problem {
+            let detail = ended.detail.into_iter().chain([problem]);
+            ended.detail = Some(detail.collect::<Vec<_>>().join("; "));
+        }
+        Ok(ended)
+    }
+
+    async fn keep_log(&self, id: &AttemptId) -> anyhow::Result<u64> {
+        let log = self.local.open_log(id).await?;
+        Ok(self.store.put(id.as_str(), LOG, log).await?.bytes)
     }
 }
 
@@ -355,7 +456,92 @@ fn shape(exit: &Exit, report: &Report, artifacts: Vec<serde_json::Value>, log_by
     }
 }
 
+/// What is known of attempts whose end is being written down.
+#[derive(Default)]
+struct Ending {
+    tasks: JoinSet<(i64, anyhow::Result<()>)>,
+    /// Those of `tasks`.
+    under_way: HashSet<i64>,
+    /// Those that could not be: how often, and when to try again.
+    failed: HashMap<i64, (u32, Instant)>,
+}
+
+impl Ending {
+    /// Takes over what has come to an end.
+    fn settle(&mut self) {
+        while let Some(done) = self.tasks.try_join_next() {
+            let (id, done) = match done {
+                Ok(done) => done,
+                Err(error) => {
+                    // Which one it was is not known: all that still go on are found again by the next look.
+                    tracing::error!(%error, "writing the end of an attempt failed");
+                    self.tasks = JoinSet::new();
+                    self.under_way.clear();
+                    return;
+                }
+            };
+            self.under_way.remove(&id);
+            let Err(error) = done else {
+                self.failed.remove(&id);
+                continue;
+            };
+            let (tries, again) = self.failed.entry(id).or_insert((0, Instant::now()));
+            let pause = FIRST_AGAIN * 2_u32.pow((*tries).min(6));
+            *tries += 1;
+            *again = Instant::now() + pause;
+            tracing::warn!(
+                attempt = id,
+                seconds = pause.as_secs(),
+                cause = format!("{error:#}"),
+                "the end of an attempt cannot be written down; it is tried again"
+            );
+        }
+    }
+
+    /// Whether this one is to be looked at now.
+    fn is_due(&self, id: i64) -> bool {
+        self.under_way.len() < ENDING_AT_ONCE
+            && !self.under_way.contains(&id)
+            && self
+                .failed
+                .get(&id)
+                .is_none_or(|(_, again)| *again <= Instant::now())
+    }
+}
+
 impl Engine {
+    /// Vouches for the attempts of this host until told to stop: a task of its own, since an end that takes
+    /// long to write down must not cost others their lease.
+    pub(super) async fn vouch(self) {
+        while !self.stop.is_cancelled() {
+            if let Err(error) = self.renew().await {
+                tracing::warn!(cause = format!("{error:#}"), "leases cannot be renewed");
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = tokio::time::sleep(RENEW_EVERY) => {}
+            }
+        }
+    }
+
+    async fn renew(&self) -> anyhow::Result<()> {
+        // Before the statement, however long that takes: a shim's lease ends no later than the record's.
+        let until = (Utc::now() + LEASE).timestamp_millis();
+        self.db.renew_leases(&self.host, LEASE).await?;
+        let until = u64::try_from(until).unwrap_or(0);
+        for (id, key) in self.db.attempts_of(&self.host).await? {
+            let key = AttemptId::new(&*key)?;
+            match self.backend.local.renew(&key, until).await {
+                // It is to be begun, or it is being forgotten.
+                Ok(()) | Err(pointsman_jobs::Error::Unknown(_)) => {}
+                Err(error) => {
+                    tracing::warn!(attempt = id, %error, "an attempt cannot be vouched for");
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Follows attempts until told to stop.
     pub(super) async fn attempts(self, days: u16) {
         let bell = match self.backend.local.bell() {
@@ -365,22 +551,15 @@ impl Engine {
                 None
             }
         };
-        let mut renewed = None;
-        let mut retired = None;
+        let mut ending = Ending::default();
+        let mut retired: Option<Instant> = None;
         while !self.stop.is_cancelled() {
-            let due = |last: &Option<tokio::time::Instant>, every| {
-                last.is_none_or(|last| last.elapsed() >= every)
-            };
             let done = async {
-                let vouch = due(&renewed, RENEW_EVERY);
-                self.follow(vouch).await?;
-                if vouch {
-                    renewed = Some(tokio::time::Instant::now());
-                }
-                if due(&retired, RETIRE_EVERY) {
+                self.follow(&mut ending).await?;
+                if retired.is_none_or(|last| last.elapsed() >= RETIRE_EVERY) {
                     self.db.retire_effects(i32::from(days), RETIRE_PAGE).await?;
                     self.sweep().await?;
-                    retired = Some(tokio::time::Instant::now());
+                    retired = Some(Instant::now());
                 }
                 anyhow::Ok(())
             };
@@ -407,8 +586,12 @@ impl Engine {
 
     /// Removes the folder of an attempt whose end is on record.
     async fn forget(&self, id: &AttemptId) -> Result<(), pointsman_jobs::Error> {
-        let _alone = self.begins.write().await;
-        self.backend.local.forget(id).await
+        let detached = {
+            let _alone = self.begins.write().await;
+            self.backend.local.detach(id).await?
+        };
+        // However much it left: others begin meanwhile.
+        detached.remove().await
     }
 
     /// Removes what a host that died left: folders of attempts whose end is on record, and halves of folders.
@@ -426,39 +609,65 @@ impl Engine {
         Ok(())
     }
 
-    async fn follow(&self, vouch: bool) -> anyhow::Result<()> {
-        if vouch {
-            self.db.renew_leases(&self.host, LEASE).await?;
-        }
-        let until = (Utc::now() + LEASE).timestamp_millis();
+    /// Looks which attempts have ended, and begins to write down how.
+    async fn follow(&self, ending: &mut Ending) -> anyhow::Result<()> {
+        ending.settle();
         for (id, key) in self.db.attempts_of(&self.host).await? {
-            let followed = async {
-                if let Some(ended) = self.backend.ended(&key).await? {
-                    failpoint("collected");
-                    self.db.attempt_ended(id, &ended).await?;
-                    failpoint("ended");
-                    self.forget(&AttemptId::new(&*key)?).await?;
-                } else if vouch {
-                    let key = AttemptId::new(&*key)?;
-                    let until = u64::try_from(until).unwrap_or(0);
-                    self.backend.local.renew(&key, until).await?;
-                }
-                anyhow::Ok(())
+            if !ending.is_due(id) {
+                continue;
+            }
+            let key = AttemptId::new(&*key)?;
+            let over = match self.backend.local.state(&key).await? {
+                State::Ended(_) | State::Lost => true,
+                State::Unknown => !self.db.is_to_start(id).await?,
+                State::Starting | State::Running { .. } => false,
             };
-            if let Err(error) = followed.await {
-                tracing::warn!(
-                    attempt = id,
-                    cause = format!("{error:#}"),
-                    "an attempt cannot be followed"
-                );
+            if over {
+                ending.under_way.insert(id);
+                let (engine, tries) = (self.clone(), ending.failed.get(&id).map_or(0, |f| f.0));
+                ending
+                    .tasks
+                    .spawn(async move { (id, engine.conclude(id, &key, tries).await) });
             }
         }
-        for id in self.db.lapsed(LAPSE_GRACE).await? {
+        for id in self.db.lapsed(&self.host, LAPSE_GRACE).await? {
             let text = "its host has not vouched for it any more";
             self.db
                 .attempt_ended(id, &Ended::without_report("lost", text))
                 .await?;
         }
         Ok(())
+    }
+
+    /// Writes down how an attempt ended, once all that it left is kept.
+    async fn conclude(&self, id: i64, key: &AttemptId, tries: u32) -> anyhow::Result<()> {
+        let ended = match self.backend.ended(key, tries >= KEEP_TRIES).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                let text = format!("it has ended, and what it left cannot be kept yet: {error:#}");
+                self.db.attempt_waits(id, &text).await?;
+                return Err(error);
+            }
+        };
+        failpoint("collected");
+        self.db.attempt_ended(id, &ended).await?;
+        failpoint("ended");
+        self.forget(key).await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_have_users_of_their_own_where_the_machine_has_the_numbers() {
+        assert!(has_room("         0          0 4294967295\n"));
+        // A container of an ordinary user.
+        assert!(!has_room("0 1000 1\n1 100000 65536\n"));
+        assert!(!has_room(""));
+        assert!(has_room("0 1000 1\n1879048192 5000000 65536\n"));
+        assert!(!has_room("0 0 1879048200\n"));
     }
 }

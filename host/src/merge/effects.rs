@@ -28,6 +28,9 @@ const GIVE_UP: Duration = Duration::from_secs(30);
 const _: () = assert!(2 * RENEW_EVERY.as_secs() + GIVE_UP.as_secs() < LEASE.as_secs());
 const _: () = assert!(GIVE_UP.as_secs() > 2 * pointsman_forge::limits::STOP_GRACE.as_secs());
 
+/// Paths of a lane that are kept, as the contract says.
+const MAX_CHANGED: usize = 10_000;
+
 /// Who merges.
 const IDENTITY: (&str, &str) = ("Pointsman", "pointsman@localhost");
 
@@ -63,6 +66,11 @@ impl Engine {
         };
         let why = format!("{error:#}");
         tracing::warn!(effect = effect.id, kind = ?effect.kind, tries = effect.tries, cause = why, "an effect failed and is tried again");
+        if let EffectKind::Land(lane) | EffectKind::Build(lane) = effect.kind
+            && let Err(error) = self.db.lane_waits(effect, lane, &why).await
+        {
+            crate::turn::log(&error);
+        }
         if let Err(error) = self.db.effect_failed(effect, &why).await {
             // Its lease ends by itself.
             crate::turn::log(&error);
@@ -165,9 +173,18 @@ impl Engine {
         let built = match built {
             GitBuilt::Lane { commit, tree, .. } => {
                 repository.keep(lane.cast_unsigned(), &commit).await?;
+                let changed = match unmerged {
+                    true => None,
+                    false => Some(repository.changed(&base, &commit, MAX_CHANGED).await?),
+                };
                 Built::Lane {
                     commit: commit.to_string(),
                     tree: tree.to_string(),
+                    changed: changed.map(|changed| {
+                        let lines = changed.paths.iter().map(|path| format!("{path}\n"));
+                        let total = i32::try_from(changed.total).unwrap_or(i32::MAX);
+                        (lines.collect(), total)
+                    }),
                 }
             }
             GitBuilt::Conflict { member, paths, .. } => Built::Conflict {
@@ -266,6 +283,10 @@ impl Engine {
     }
 
     async fn land(&self, effect: &Effect, lane: i64) -> anyhow::Result<()> {
+        // It could not be done before, and people may have said otherwise meanwhile.
+        if effect.tries > 1 && self.call_off(effect, lane).await? {
+            return Ok(());
+        }
         let plan = self.db.lane_plan(lane).await?;
         if plan.state != "landing" {
             return Ok(self
@@ -302,6 +323,15 @@ impl Engine {
         Ok(self.db.lane_landed(effect, lane, &landed).await?)
     }
 
+    /// Takes a landing back that has not happened and may not happen any more.
+    async fn call_off(&self, effect: &Effect, lane: i64) -> anyhow::Result<bool> {
+        let plan = self.db.lane_plan(lane).await?;
+        let repository = self.forge.open(&plan.repository).await?;
+        let tip = repository.branch(&plan.target.parse()?).await?;
+        let is_untouched = tip.map(|tip| tip.to_string()) == plan.base;
+        Ok(is_untouched && self.db.call_off(effect, lane).await?)
+    }
+
     async fn start_attempt(&self, effect: &Effect, id: i64) -> anyhow::Result<()> {
         let _begins = self.begins.read().await;
         let Some(attempt) = self.db.attempt(id).await? else {
@@ -320,7 +350,7 @@ impl Engine {
                 .effect_done(effect, "cancelled before it began")
                 .await?);
         }
-        let lease = super::attempts::LEASE;
+        let (lease, now) = (super::attempts::LEASE, chrono::Utc::now());
         if self
             .db
             .claim_attempt(effect, &attempt, &self.host, lease)
@@ -331,7 +361,7 @@ impl Engine {
             return Ok(self.db.effect_done(effect, "it is not this host's").await?);
         }
         failpoint("claimed");
-        match self.backend.start(&attempt).await {
+        match self.backend.start(&attempt, now).await {
             Ok(()) => {}
             Err(super::attempts::NotStarted::Never(why)) => {
                 self.db

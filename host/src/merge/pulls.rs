@@ -127,6 +127,7 @@ impl Turn<'_> {
                 }
                 Asked::Abstained => {}
                 Asked::Held(code, text, place) => {
+                    self.asking.again(Some(pull.id), place, end);
                     all.push(without_answer(Approval::Pending, &code, &text, place));
                     held.get_or_insert(("review", code, text));
                 }
@@ -155,6 +156,7 @@ impl Turn<'_> {
                 }
                 Asked::Abstained => {}
                 Asked::Held(code, text, place) => {
+                    self.asking.again(Some(pull.id), place, end);
                     all.push(without_answer(Need::Hold, &code, &text, place));
                     held.get_or_insert(("gate", code, text));
                 }

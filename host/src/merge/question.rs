@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::db::merge::{MergeStart, PullFacts};
-use crate::plan::merge::{Approval, Candidate, Job, JobState, Lane, LaneState, Need, Verdict};
+use crate::db::merge::{MergeStart, PastRun, PullFacts};
+use crate::plan::merge::{
+    Approval, Attrs, Candidate, Job, JobState, Lane, LaneState, Need, Verdict,
+};
 use crate::policy::wit::{gate, review, run, select, triage, types};
 use crate::turn::question::{instant, packed};
 
@@ -110,22 +112,13 @@ fn changed(pull: &PullFacts) -> types::Packed {
     packed(pull.changed.lines().take(MAX_CHANGED))
 }
 
-fn past_run(
-    run: &(
-        String,
-        String,
-        String,
-        chrono::DateTime<chrono::Utc>,
-        String,
-    ),
-) -> types::PastRun {
-    let (purpose, commit, base, at, state) = run;
+fn past_run(run: &PastRun) -> types::PastRun {
     types::PastRun {
-        purpose: purpose.clone(),
-        commit: commit.clone(),
-        base: base.clone(),
-        at: instant(*at),
-        verdict: match state.as_str() {
+        purpose: run.purpose.clone(),
+        commit: run.commit.clone(),
+        base: run.base.clone(),
+        at: instant(run.at),
+        verdict: match run.state.as_str() {
             "passed" | "landing" | "landed" => Some(types::Verdict::Pass),
             "failed" | "conflict" => Some(types::Verdict::Fail),
             "inconclusive" => Some(types::Verdict::Inconclusive),
@@ -177,18 +170,42 @@ pub(super) fn head(
     })
 }
 
-/// A lane as a piece of work.
+/// A lane as a piece of work; `built` is what its commit changes on its base.
 pub(super) fn lane(
     start: &MergeStart,
     lane: &Lane,
     members: &[PullFacts],
+    built: Option<&(String, i32)>,
     place: &str,
 ) -> types::Work {
-    let mut changed: Vec<&str> = members.iter().flat_map(|m| m.changed.lines()).collect();
-    changed.sort_unstable();
-    changed.dedup();
-    let total = changed.len();
-    changed.truncate(MAX_CHANGED);
+    let listed: Vec<&str>;
+    let total;
+    match built {
+        Some((changed, count)) => {
+            listed = changed.lines().collect();
+            total = count.unsigned_abs();
+        }
+        // Those of its members, then.
+        None => {
+            let mut paths: Vec<&str> = members.iter().flat_map(|m| m.changed.lines()).collect();
+            paths.sort_unstable();
+            paths.dedup();
+            // Paths of which only the number is known may be any: who looks at paths must see that some are
+            // missing.
+            let unknown = members.iter().map(|m| {
+                let known = u32::try_from(m.changed.lines().count()).unwrap_or(u32::MAX);
+                m.changed_total.unsigned_abs().saturating_sub(known)
+            });
+            total = u32::try_from(paths.len())
+                .unwrap_or(u32::MAX)
+                .saturating_add(unknown.sum());
+            paths.truncate(MAX_CHANGED);
+            listed = paths;
+        }
+    }
+    let handed_on = members.iter().filter_map(|m| m.standing.as_ref());
+    let mut tags: Attrs = handed_on.flat_map(|s| s.tags.clone()).collect();
+    tags.extend(lane.tags.clone());
     types::Work {
         kind: if members.is_empty() { "branch" } else { "lane" }.to_owned(),
         purpose: lane.purpose.clone(),
@@ -197,10 +214,10 @@ pub(super) fn lane(
         commit: lane.commit.clone().unwrap_or_default(),
         tree: lane.tree.clone().unwrap_or_default(),
         members: members.iter().map(|m| pull_request(start, m)).collect(),
-        changed: packed(changed.into_iter()),
-        changed_total: u32::try_from(total).unwrap_or(u32::MAX),
+        changed: packed(listed.into_iter()),
+        changed_total: total,
         runs: vec![],
-        tags: vec![],
+        tags: tags.into_iter().collect(),
         attrs: variables(start, place, Some((lane, members))),
     }
 }
@@ -230,6 +247,7 @@ pub(super) fn select(
     candidates: &[Candidate],
     living: &[Lane],
     ended: &[Lane],
+    branch: &[PastRun],
 ) -> select::Question {
     select::Question {
         target: start.target.clone(),
@@ -264,7 +282,7 @@ pub(super) fn select(
             })
             .collect(),
         lanes: living.iter().chain(ended).filter_map(lane_state).collect(),
-        runs: vec![],
+        runs: branch.iter().map(past_run).collect(),
         attrs: vec![],
     }
 }
@@ -337,7 +355,11 @@ fn lane_state(lane: &Lane) -> Option<select::LaneState> {
             .iter()
             .map(|n| u64::from(n.unsigned_abs()))
             .collect(),
-        attrs: vec![],
+        // It takes no slot then, so that another one may go on.
+        attrs: match (&lane.held, lane.busy, lane.state.works()) {
+            (Some((code, _)), false, true) => vec![("host.held".to_owned(), code.clone())],
+            _ => vec![],
+        },
     })
 }
 

@@ -49,9 +49,11 @@ impl Turn<'_> {
             };
             match plan::acts(&answer, place) {
                 Ok(acts) => {
-                    let pull = reaction.pull;
-                    end.acts
-                        .extend(acts.into_iter().filter_map(|act| Some((pull?, act))));
+                    let (pull, head) = (reaction.pull, reaction.attrs.0.get("head"));
+                    end.acts.extend(
+                        acts.into_iter()
+                            .filter_map(|act| Some((pull?, head.cloned(), act))),
+                    );
                 }
                 Err(refusal) => {
                     let _: Asked<()> = refused(&refusal, end);
@@ -80,7 +82,14 @@ impl Turn<'_> {
                 .db
                 .pull_facts(start, self.tip, &lane.members)
                 .await?;
-            work = Some(question::lane(start, &lane, &members, &self.place));
+            let changed = self.changed(&lane).await?;
+            work = Some(question::lane(
+                start,
+                &lane,
+                &members,
+                changed.as_ref(),
+                &self.place,
+            ));
         }
         let mut attrs = reaction.attrs.0.clone();
         let comment = attrs.remove("comment");

@@ -22,7 +22,10 @@ use crate::turn::call::Caller;
 
 /// How long a pipeline that holds waits before it tries the same again: what failed may have been the
 /// machine, not the plugin.
-const HOLD_RETRY: Duration = Duration::from_secs(60);
+pub(super) const HOLD_RETRY: Duration = Duration::from_secs(60);
+
+/// How long a pipeline waits after a turn of it failed; each time twice as long, up to a minute.
+const FIRST_AGAIN: Duration = Duration::from_secs(1);
 
 /// Takes turns of whatever pipeline has causes and is nobody else's.
 pub(super) struct Turns {
@@ -30,6 +33,8 @@ pub(super) struct Turns {
     caller: Caller,
     /// What pipelines hold with, and when to try that again.
     held: HashMap<i32, (Vec<Bound>, tokio::time::Instant)>,
+    /// Pipelines whose turn failed: how often, and when to try again.
+    failed: HashMap<i32, (u32, tokio::time::Instant)>,
 }
 
 impl Turns {
@@ -38,6 +43,7 @@ impl Turns {
             caller: Caller::new(engine.db.clone(), runtime, ceilings),
             engine,
             held: HashMap::new(),
+            failed: HashMap::new(),
         }
     }
 
@@ -65,6 +71,11 @@ impl Turns {
         db.wakes_due().await?;
         let mut more = false;
         for pipeline in db.merge_work().await? {
+            if let Some((_, until)) = self.failed.get(&pipeline)
+                && tokio::time::Instant::now() < *until
+            {
+                continue;
+            }
             let connection = match locks {
                 Some(locks) => locks,
                 None => locks.insert(db.turn_locks().await?),
@@ -74,7 +85,23 @@ impl Turns {
             }
             let taken = self.turn(pipeline).await;
             connection.let_go(pipeline).await?;
-            more |= taken?;
+            match taken {
+                Ok(taken) => {
+                    self.failed.remove(&pipeline);
+                    more |= taken;
+                }
+                // The others go on.
+                Err(error) => {
+                    crate::turn::log(&error);
+                    let (tries, until) = self
+                        .failed
+                        .entry(pipeline)
+                        .or_insert((0, tokio::time::Instant::now()));
+                    let pause = FIRST_AGAIN * 2_u32.pow((*tries).min(6));
+                    *tries += 1;
+                    *until = tokio::time::Instant::now() + pause;
+                }
+            }
         }
         Ok(more)
     }
@@ -167,7 +194,9 @@ impl Turn<'_> {
         let standings = self.look_at_pulls(end).await?;
         let mut candidates = self.engine.db.candidates(start, self.tip).await?;
         for (standing, pull) in &standings {
-            if let Some(candidate) = candidates.iter_mut().find(|c| c.id == pull.id) {
+            // One that has another head by now was not asked about.
+            let same = |c: &&mut Candidate| c.id == pull.id && c.head == pull.head;
+            if let Some(candidate) = candidates.iter_mut().find(same) {
                 overlay(candidate, standing);
             }
         }
@@ -180,14 +209,16 @@ impl Turn<'_> {
             frozen: start.frozen.as_deref(),
             at: self.asking.at,
         };
+        based(&mut lanes);
         plan::stale(&rails, &mut lanes);
         plan::outdated(&rails, &candidates, &mut lanes);
         let mut jobs: HashMap<usize, (Vec<Job>, Vec<Job>)> = HashMap::new();
         for (place, lane) in lanes.iter_mut().enumerate() {
-            let caused = start
-                .causes
-                .iter()
-                .any(|c| c.lane.is_some() && c.lane == lane.id);
+            // What is of no one lane or pull request may be of all: a binding, a wish to be asked again.
+            let caused = start.causes.iter().any(|c| match c.lane {
+                Some(_) => c.lane == lane.id,
+                None => c.kind != "pull",
+            });
             match lane.state {
                 LaneState::Built => self.begin(place, lane, &mut jobs, end).await?,
                 LaneState::Running if caused || lane.held.is_some() => {
@@ -230,7 +261,8 @@ impl Turn<'_> {
             .pull_facts(start, self.tip, &lane.members)
             .await?;
         members.sort_by_key(|m| lane.members.iter().position(|id| *id == m.id));
-        let work = question::lane(start, lane, &members, &self.place);
+        let changed = self.changed(lane).await?;
+        let mut work = question::lane(start, lane, &members, changed.as_ref(), &self.place);
         let subject = format!("lane {}", lane.id.unwrap_or_default());
         let asked = crate::policy::wit::gate::Question(work.clone());
         let mut gates: Vec<Said<Need>> = vec![];
@@ -241,12 +273,14 @@ impl Turn<'_> {
                     gates.push(said(Need::from(answer.need), vec![], place, &answer.basis));
                 }
                 Asked::Abstained => {}
-                Asked::Held(code, text, _) => {
+                Asked::Held(code, text, place) => {
+                    self.asking.again(None, place, end);
                     lane.hold(&code, &text);
                     return Ok(());
                 }
             }
         }
+        lane.tags = gates.iter().flat_map(|said| said.tags.clone()).collect();
         let (need, why) = plan::need(&gates);
         match need {
             Need::Run => {}
@@ -263,6 +297,9 @@ impl Turn<'_> {
                 return Ok(());
             }
         }
+        let mut tags: plan::Attrs = work.tags.into_iter().collect();
+        tags.extend(lane.tags.clone());
+        work.tags = tags.into_iter().collect();
         let Some(mut made) = self.run(lane, &subject, &work, end).await? else {
             return Ok(());
         };
@@ -271,6 +308,13 @@ impl Turn<'_> {
         lane.go(LaneState::Running, self.asking.at);
         jobs.insert(place, (made, vec![]));
         self.judge(place, lane, jobs, end).await
+    }
+
+    pub(super) async fn changed(&self, lane: &Lane) -> Result<Option<(String, i32)>> {
+        match lane.id {
+            Some(id) => self.engine.db.lane_changed(id).await,
+            None => Ok(None),
+        }
     }
 
     /// Asks which jobs test this; none: it holds.
@@ -293,7 +337,8 @@ impl Turn<'_> {
                     }
                 },
                 Asked::Abstained => {}
-                Asked::Held(code, text, _) => {
+                Asked::Held(code, text, place) => {
+                    self.asking.again(None, place, end);
                     lane.hold(&code, &text);
                     return Ok(None);
                 }
@@ -370,7 +415,8 @@ impl Turn<'_> {
             .pull_facts(start, self.tip, &lane.members)
             .await?;
         members.sort_by_key(|m| lane.members.iter().position(|id| *id == m.id));
-        let work = question::lane(start, lane, &members, &self.place);
+        let changed = self.changed(lane).await?;
+        let work = question::lane(start, lane, &members, changed.as_ref(), &self.place);
         let subject = format!("lane {}", lane.id.unwrap_or_default());
         let asked = question::triage(work, jobs);
         let mut verdict = None;
@@ -404,7 +450,8 @@ impl Turn<'_> {
                     break;
                 }
                 Asked::Abstained => {}
-                Asked::Held(code, text, _) => {
+                Asked::Held(code, text, place) => {
+                    self.asking.again(None, place, end);
                     lane.hold(&code, &text);
                     return Ok(());
                 }
@@ -416,7 +463,14 @@ impl Turn<'_> {
         lane.held = None;
         let at = self.asking.at;
         match verdict {
-            Some((Verdict::Pass, why)) => lane.pass(why, at),
+            Some((Verdict::Pass, why)) => {
+                lane.pass(why, at);
+                // What has not begun would run for nobody.
+                let unbegun = |job: &&mut Job| job.attempts.iter().all(|a| a.id.is_none());
+                for job in jobs.iter_mut().filter(unbegun) {
+                    stop(job, "the run passed without it");
+                }
+            }
             Some((Verdict::Fail, why)) => lane.end(LaneState::Failed, why, at),
             Some((Verdict::Inconclusive, why)) => lane.end(LaneState::Inconclusive, why, at),
             None => {
@@ -444,9 +498,18 @@ impl Turn<'_> {
     ) -> Result<()> {
         let start = self.start();
         let (living, over): (Vec<Lane>, Vec<Lane>) = lanes.iter().cloned().partition(|l| !l.ended);
+        let mut tried = over.clone();
         let mut ended_now = over;
         ended_now.extend(ended.iter().cloned());
-        let asked = question::select(start, self.tip, candidates, &living, &ended_now);
+        // Whatever the memory of the policy: where a lane could stand now.
+        let bases: Vec<&str> = living
+            .iter()
+            .filter_map(|lane| lane.commit.as_deref())
+            .chain([self.tip])
+            .collect();
+        tried.extend(self.engine.db.tried_on(start.pipeline, &bases).await?);
+        let branch = self.engine.db.branch_runs(start.pipeline).await?;
+        let asked = question::select(start, self.tip, candidates, &living, &ended_now, &branch);
         let items = asked.candidates.len();
         for bound in self.asking.bindings("select") {
             match self
@@ -457,7 +520,7 @@ impl Turn<'_> {
                 Asked::Answered(place, answer) => {
                     self.asking.wake(None, &answer.basis, end);
                     if let Err(refusal) =
-                        plan::lanes(rails, candidates, lanes, &ended_now, place, &answer)
+                        plan::lanes(rails, candidates, lanes, &tried, place, &answer)
                     {
                         let _: Asked<()> = refused(&refusal, end);
                         end.hold = Some((refusal.code.to_owned(), refusal.text, Some(place)));
@@ -466,6 +529,7 @@ impl Turn<'_> {
                 }
                 Asked::Abstained => {}
                 Asked::Held(code, text, place) => {
+                    self.asking.again(None, place, end);
                     end.hold = Some((code, text, place));
                     return Ok(());
                 }
@@ -473,8 +537,7 @@ impl Turn<'_> {
         }
         let answer = plan::oldest_approved(candidates, &living);
         // The host's own answer: there is no decision behind it.
-        if let Err(refusal) = plan::lanes(rails, candidates, lanes, &ended_now, usize::MAX, &answer)
-        {
+        if let Err(refusal) = plan::lanes(rails, candidates, lanes, &tried, usize::MAX, &answer) {
             end.hold = Some((refusal.code.to_owned(), refusal.text, None));
         }
         Ok(())
@@ -489,7 +552,11 @@ impl Turn<'_> {
     ) -> Result<()> {
         for (place, was) in before.iter().enumerate() {
             let lane = &lanes[place];
-            if !lane.ended || was.ended || was.state != LaneState::Running {
+            let has_jobs = matches!(
+                was.state,
+                LaneState::Built | LaneState::Running | LaneState::Passed
+            );
+            if !lane.ended || was.ended || !has_jobs {
                 continue;
             }
             if let std::collections::hash_map::Entry::Vacant(entry) = jobs.entry(place) {
@@ -507,6 +574,19 @@ impl Turn<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Gives lanes their base that stand on one that was being built when they were planned.
+fn based(lanes: &mut [Lane]) {
+    for place in 0..lanes.len() {
+        let below = match (&lanes[place].base, lanes[place].on) {
+            (None, Some(plan::On::Lane(id))) => lanes.iter().find(|l| l.id == Some(id)),
+            _ => None,
+        };
+        if let Some(commit) = below.and_then(|below| below.commit.clone()) {
+            lanes[place].base = Some(commit);
+        }
     }
 }
 

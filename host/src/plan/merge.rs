@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 pub use landing::{landable, outdated, promote, stale};
-pub use lanes::{MAX_LANES, Wanted, lanes, oldest_approved};
+pub use lanes::{GIVEN_UP, MAX_LANES, Wanted, lanes, oldest_approved};
 pub use react::{Act, acts};
 pub use run::{RETESTS, Triaged, after, digest, jobs, reusable, triage, without_policy};
 pub use standing::{Said, approval, need};
@@ -270,6 +270,10 @@ pub struct Lane {
     pub held: Option<(String, String)>,
     /// Members that `select` should try without.
     pub blame: Vec<i32>,
+    /// What `gate` handed on about it.
+    pub tags: Attrs,
+    /// An attempt of one of its jobs has not ended.
+    pub busy: bool,
     /// It is over.
     pub ended: bool,
 }

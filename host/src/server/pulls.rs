@@ -156,6 +156,7 @@ pub(super) async fn create_pull(
     if let Some(fork) = &body.head_repository {
         app.db.repository_id(fork, "/head_repository").await?;
     }
+    app.engine.check_branch(&body.branch, "/branch")?;
     app.engine.check_branch(&body.target, "/target")?;
     let source = body.head_repository.as_deref().unwrap_or(&repository);
     let head = app

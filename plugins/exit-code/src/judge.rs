@@ -6,6 +6,7 @@ use pointsman_sdk::{Basis, Verdict, attr};
 
 use crate::Settings;
 use crate::outcome::{Outcome, lost_attempts};
+use crate::settings::MAX_ATTEMPTS;
 
 /// Findings of an answer: the contract's limit.
 const MAX_FINDINGS: usize = 1_000;
@@ -67,7 +68,10 @@ fn verdict(settings: &Settings, jobs: &[(&JobState, Outcome)]) -> Answer {
     let mut unknown = Vec::new();
     for (job, outcome) in &required {
         match outcome {
-            Outcome::Lost(_) if lost_attempts(settings, job) <= settings.retries => {
+            Outcome::Lost(_)
+                if lost_attempts(settings, job) <= settings.retries
+                    && job.attempts.len() < MAX_ATTEMPTS =>
+            {
                 retry.push(Retry {
                     job: job.name.clone(),
                     not_before: 0,

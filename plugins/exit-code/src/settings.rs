@@ -4,15 +4,18 @@ use pointsman_sdk::Problem;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Retries that may be set: more would be hiding a machine that is broken.
-const MAX_RETRIES: u32 = 10;
+/// Attempts of one job that the host makes, whoever asks for more.
+pub(crate) const MAX_ATTEMPTS: usize = 10;
+
+/// Retries that may be set: all of the host's attempts but the first.
+const MAX_RETRIES: u32 = 9;
 
 /// How strictly exit codes are read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Settings {
-    /// More attempts of a required job that the machinery lost, at most 10.
-    #[schemars(range(max = 10))]
+    /// More attempts of a required job that the machinery lost, at most 9: the host makes ten in all.
+    #[schemars(range(max = 9))]
     pub retries: u32,
     /// Exit codes by which a job says that the machinery failed and not what it tests. The stock
     /// checkout uses 75.
@@ -39,7 +42,9 @@ impl Settings {
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.retries > MAX_RETRIES {
-            let text = format!("It is at most {MAX_RETRIES}.");
+            let text = format!(
+                "It is at most {MAX_RETRIES}: the host makes {MAX_ATTEMPTS} attempts of a job in all."
+            );
             problems.push(Problem::new("/retries", "settings.too-large", text));
         }
         for (index, code) in self.infrastructure_codes.iter().enumerate() {
@@ -69,7 +74,8 @@ mod tests {
                 .map(|problem| problem.field)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(fields(r#"{"retries": 11}"#), ["/retries"]);
+        assert_eq!(check_settings::<ExitCode>(r#"{"retries": 9}"#), Ok(()));
+        assert_eq!(fields(r#"{"retries": 10}"#), ["/retries"]);
         assert_eq!(
             fields(r#"{"infrastructure-codes": [75, 0]}"#),
             ["/infrastructure-codes/1"]

@@ -2,7 +2,7 @@
 
 use pointsman_policy_kit::command::is_allowed;
 use pointsman_policy_kit::{Command, commands};
-use pointsman_sdk::{Instant, PullRequest, attr};
+use pointsman_sdk::PullRequest;
 
 use crate::Settings;
 
@@ -13,7 +13,8 @@ pub(crate) struct Asked {
     pub(crate) held_by: Option<String>,
     /// `cancel`, until `retry` or a new head: who.
     pub(crate) cancelled_by: Option<String>,
-    /// Another for each time that somebody asked for another run of this head.
+    /// Another for each time that somebody wrote `retry` for this head: when. How often people asked in
+    /// other ways is for the host to say (`retest.count`), which `select` has from it.
     pub(crate) retest: Option<String>,
     /// Another for each time that somebody asked for a try of this head.
     pub(crate) try_build: Option<String>,
@@ -22,7 +23,6 @@ pub(crate) struct Asked {
 impl Asked {
     pub(crate) fn of(settings: &Settings, pull_request: &PullRequest) -> Self {
         let mut asked = Asked::default();
-        let mut retried: Option<Instant> = None;
         let lines = pull_request.commands.iter();
         for line in lines.filter(|line| is_allowed(line, settings.permission)) {
             let is_of_head = line.head == pull_request.head;
@@ -33,7 +33,7 @@ impl Asked {
                     Command::Cancel if is_of_head => asked.cancelled_by = Some(line.by.clone()),
                     Command::Retry if is_of_head => {
                         asked.cancelled_by = None;
-                        retried = Some(line.at);
+                        asked.retest = Some(line.at.to_string());
                     }
                     Command::Try if is_of_head => {
                         asked.cancelled_by = None;
@@ -43,12 +43,6 @@ impl Asked {
                 }
             }
         }
-        let count =
-            attr(&pull_request.attrs, "retest.count").filter(|count| !matches!(*count, "" | "0"));
-        asked.retest = match (count, retried) {
-            (None, None) => None,
-            (count, at) => Some(format!("{}.{}", count.unwrap_or("0"), at.unwrap_or(0))),
-        };
         asked
     }
 }

@@ -122,6 +122,13 @@ fn judge(settings: &Settings, question: &Question, said: &Said) -> Judged {
         let text = format!("{have}: {by} took the approvals back with `r-`.");
         return (Approval::Pending, Vec::new(), "review.taken-back", text);
     }
+    let is_own = |name: &String| same_person(name, &pull_request.author);
+    if !said.powerless.is_empty() && said.powerless.iter().all(is_own) {
+        let text = format!(
+            "{have}; the author's own word does not count: somebody else has to approve, or to write `delegate+`."
+        );
+        return (Approval::Pending, Vec::new(), "review.no-permission", text);
+    }
     if !said.powerless.is_empty() {
         let text = format!(
             "{have}; the word of {} does not count, as it takes the permission {}.",

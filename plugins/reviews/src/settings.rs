@@ -23,7 +23,8 @@ pub struct Settings {
     pub stale: Stale,
     /// People who must all approve.
     pub people: Vec<String>,
-    /// Teams of which somebody must approve: `org/team`.
+    /// Teams of which somebody must approve: `org/team`. Only for a forge whose reviews tell the teams of the
+    /// reviewer: the local forge knows none, and with one named here nothing is ever approved.
     pub teams: Vec<String>,
     /// Labels with which a head is not approved, whoever approved it.
     pub blocking_labels: Vec<String>,

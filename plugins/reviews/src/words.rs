@@ -1,6 +1,6 @@
 //! What people said, in the order in which they said it.
 
-use pointsman_policy_kit::command::{is_allowed, same_person};
+use pointsman_policy_kit::command::{Delegations, is_allowed, is_reviewer, same_person};
 use pointsman_policy_kit::{Command, Permission, commands};
 use pointsman_sdk::review::{Question, Submitted};
 use pointsman_sdk::{Command as Line, attr, packed};
@@ -53,7 +53,7 @@ impl Said {
             settings,
             question,
             said: Said::default(),
-            delegates: Vec::new(),
+            delegations: Delegations::default(),
         };
         for entry in in_order(question) {
             match entry {
@@ -87,8 +87,7 @@ struct Reader<'a> {
     settings: &'a Settings,
     question: &'a Question,
     said: Said,
-    /// Who may approve as somebody else said so: the delegate, and who it was.
-    delegates: Vec<(String, String)>,
+    delegations: Delegations,
 }
 
 impl Reader<'_> {
@@ -97,12 +96,7 @@ impl Reader<'_> {
     }
 
     fn delegator(&self, name: &str) -> Option<String> {
-        let found = self
-            .delegates
-            .iter()
-            .rev()
-            .find(|(delegate, _)| same_person(delegate, name));
-        found.map(|(_, by)| by.clone())
+        self.delegations.delegator(name).map(str::to_owned)
     }
 
     /// Whether an approval that was given for this head counts for the present one.
@@ -121,6 +115,11 @@ impl Reader<'_> {
         if self.is_author(&review.by) {
             return;
         }
+        // Whether it may be dismissed was for the forge to say.
+        if review.state == "dismissed" {
+            self.say(&review.by, None);
+            return;
+        }
         let may = Permission::of(&review.attrs, "permission") >= self.settings.permission;
         let delegator = self.delegator(&review.by);
         let of = match (may, delegator) {
@@ -134,30 +133,32 @@ impl Reader<'_> {
             }
         };
         let word = match review.state.as_str() {
-            "approved" if self.holds(&review.head, &review.patch_id) => Some(Word::Approved),
-            "approved" => Some(Word::ApprovedOlder),
-            "changes-requested" => Some(Word::ChangesRequested),
-            "dismissed" => None,
+            "approved" if self.holds(&review.head, &review.patch_id) => Word::Approved,
+            "approved" => Word::ApprovedOlder,
+            "changes-requested" => Word::ChangesRequested,
             // A comment, or a state that is not known yet, decides nothing.
             _ => return,
         };
         let teams = attr(&review.attrs, "teams").unwrap_or_default();
         let teams = packed::unpack(teams).map(str::to_owned).collect();
-        let voice = word.map(|word| Voice {
+        let voice = Voice {
             by: review.by.clone(),
             authority: of.clone(),
             of,
             word,
             teams,
-        });
-        self.say(&review.by, voice);
+        };
+        self.say(&review.by, Some(voice));
     }
 
     fn line(&mut self, line: &Line) {
         let may = is_allowed(line, self.settings.permission);
+        let author = &self.question.pull_request.author;
         // Nobody is their own reviewer; and what an author may do by delegation is to approve.
-        let is_reviewer = may && !self.is_author(&line.by);
+        let is_reviewer = is_reviewer(line, author, self.settings.permission);
         for command in commands(&line.text) {
+            self.delegations
+                .hear(line, &command, author, self.settings.permission);
             match command {
                 Command::Approve | Command::ApproveAs(_) => {
                     self.approve(line, &command, is_reviewer);
@@ -166,13 +167,6 @@ impl Reader<'_> {
                     let requests = |voice: &Voice| voice.word == Word::ChangesRequested;
                     self.said.voices.retain(requests);
                     self.said.unapproved_by = Some(line.by.clone());
-                }
-                Command::DelegateAuthor if is_reviewer => {
-                    let author = self.question.pull_request.author.clone();
-                    self.delegates.push((author, line.by.clone()));
-                }
-                Command::Delegate(name) if is_reviewer => {
-                    self.delegates.push((name, line.by.clone()));
                 }
                 Command::Priority(priority) if may => self.said.priority = Some(priority),
                 _ => {}

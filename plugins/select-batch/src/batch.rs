@@ -1,7 +1,8 @@
 //! The next batch.
 
 use pointsman_policy_kit::plan::{
-    Board, History, PURPOSE, Plan, by_age, is_approved, is_ended_with, may_land, may_stay, told,
+    Board, History, PURPOSE, Plan, by_age, held, is_approved, is_ended_with, is_held, may_land,
+    may_stay, told,
 };
 use pointsman_policy_kit::text::numbers;
 use pointsman_sdk::Reason;
@@ -16,7 +17,22 @@ pub fn decide(settings: &Settings, attrs: &[(String, String)], question: &Questi
     let board = Board::new(attrs, question, &history);
     let mut plan = Plan::new(board);
     let mut turn = "It waits for a free slot.".to_owned();
-    if let Some((state, members)) = living_batch(board) {
+    let (aside, batches): (Vec<_>, Vec<_>) =
+        living_batches(board).partition(|(state, _)| is_held(state));
+    for (state, members) in &aside {
+        plan.keep(state, members, Landing::Hold, held());
+    }
+    let aside: Vec<u64> = aside
+        .iter()
+        .flat_map(|(_, members)| members.iter().map(|member| member.number))
+        .collect();
+    // Where another policy left several, the one that is oldest in line goes on: two that land would only undo
+    // each other's tests.
+    let batch = batches
+        .into_iter()
+        .filter(|(_, members)| !members.iter().any(|one| aside.contains(&one.number)))
+        .min_by_key(|(_, members)| members.iter().map(|member| by_age(member)).min());
+    if let Some((state, members)) = batch {
         let text = format!("The batch {} goes on.", told(&members));
         let (landing, reason) = match may_land(&members) {
             true => (board.landing(), board.unless_frozen("batch.goes-on", text)),
@@ -33,7 +49,7 @@ pub fn decide(settings: &Settings, attrs: &[(String, String)], question: &Questi
         plan.keep(state, &members, landing, reason);
         turn = format!("It waits for the batch {} to end.", told(&members));
     } else if plan.free() > 0 {
-        let (members, code, text) = next_batch(settings, board);
+        let (members, code, text) = next_batch(settings, board, &aside);
         if !members.is_empty() {
             let reason = board.unless_frozen(code, text);
             plan.start(board.lane(&members, PURPOSE, board.landing(), reason));
@@ -50,19 +66,19 @@ pub fn decide(settings: &Settings, attrs: &[(String, String)], question: &Questi
     plan.finish("batch.formed", &turn)
 }
 
-/// The lane that may land and lives. Where another policy left several, the one that is oldest in line
-/// goes on: two that land would only undo each other's tests.
-fn living_batch(board: Board<'_>) -> Option<(&LaneState, Vec<&Candidate>)> {
-    board
-        .living()
-        .filter(|(state, members)| {
-            let all_approved = members.iter().all(|member| is_approved(member));
-            !members.is_empty()
-                && state.lane.purpose == PURPOSE
-                && all_approved
-                && may_stay(members)
-        })
-        .min_by_key(|(_, members)| members.iter().map(|member| by_age(member)).min())
+/// The lanes that may land and live. One that has passed and may not land is none: whoever `gate` cannot
+/// judge waits, and the others do not.
+fn living_batches<'a>(
+    board: Board<'a>,
+) -> impl Iterator<Item = (&'a LaneState, Vec<&'a Candidate>)> {
+    board.living().filter(|(state, members)| {
+        let all_approved = members.iter().all(|member| is_approved(member));
+        !members.is_empty()
+            && state.lane.purpose == PURPOSE
+            && all_approved
+            && may_stay(members)
+            && (state.state != "passed" || may_land(members))
+    })
 }
 
 /// A set that did not pass, of two or more.
@@ -102,16 +118,48 @@ fn bad_sets(board: Board<'_>) -> Vec<BadSet> {
         .collect()
 }
 
-/// The members of the next batch, and why these.
+/// One that did not merge behind others.
+struct Clash<'a> {
+    number: u64,
+    behind: &'a [u64],
+}
+
+/// Who did not merge on this tip behind whom, as far as all of them still have the heads that were tried.
+fn clashes(board: Board<'_>) -> Vec<Clash<'_>> {
+    let is_of = |state: &LaneState, number: &u64| {
+        let candidate = board.question.candidate(*number);
+        candidate.is_some_and(|candidate| is_ended_with(state, candidate))
+    };
+    let lanes = board.question.lanes.iter();
+    lanes
+        .filter(|state| state.state == "conflict" && state.base == board.question.tip)
+        .filter_map(|state| {
+            let members = &state.lane.members;
+            let place = members
+                .iter()
+                .position(|number| state.blame.contains(number))?;
+            let clash = Clash {
+                number: members[place],
+                behind: &members[..place],
+            };
+            let is_same = members[..=place].iter().all(|number| is_of(state, number));
+            (is_same && place > 0).then_some(clash)
+        })
+        .collect()
+}
+
+/// The members of the next batch, none of those that stand aside, and why these.
 fn next_batch<'a>(
     settings: &Settings,
     board: Board<'a>,
+    aside: &[u64],
 ) -> (Vec<&'a Candidate>, &'static str, String) {
     let mut pool: Vec<&Candidate> = board
         .question
         .candidates
         .iter()
         .filter(|candidate| may_land(&[candidate]) && board.obstacle_alone(candidate).is_none())
+        .filter(|candidate| !aside.contains(&candidate.number))
         .collect();
     pool.sort_by_cached_key(|candidate| (board.failed_before(candidate), by_age(candidate)));
     let none = || (Vec::new(), "", String::new());
@@ -179,13 +227,20 @@ fn next_batch<'a>(
 }
 
 /// The first `max` of a pool, each after those that it depends on; one that depends on anything else that
-/// is open is left out.
+/// is open is left out, and so is one that did not merge behind those before it.
 fn arrange<'a>(board: Board<'a>, pool: &[&'a Candidate], max: usize) -> Vec<&'a Candidate> {
     let mut placed: Vec<&Candidate> = Vec::new();
     let mut before: Vec<u64> = Vec::new();
+    let clashes = clashes(board);
     loop {
         let next = pool.iter().find(|candidate| {
-            !before.contains(&candidate.number) && board.obstacle(candidate, &before).is_none()
+            let is_behind = |clash: &Clash| {
+                let is_there = |number| before.contains(number);
+                clash.number == candidate.number && clash.behind.iter().all(is_there)
+            };
+            !before.contains(&candidate.number)
+                && board.obstacle(candidate, &before).is_none()
+                && !clashes.iter().any(is_behind)
         });
         match next {
             Some(next) if placed.len() < max => {

@@ -1,7 +1,7 @@
 //! Who stands where in the line, and who may land.
 
 use pointsman_policy_kit::plan::{
-    Board, History, PURPOSE, Plan, by_age, is_approved, may_land, may_stay, told,
+    Board, History, PURPOSE, Plan, by_age, held, is_approved, is_held, may_land, may_stay, told,
 };
 use pointsman_sdk::Reason;
 use pointsman_sdk::select::{Answer, Candidate, Landing, LaneState, Question};
@@ -12,6 +12,12 @@ use crate::{FailedBefore, Settings};
 struct Place<'a> {
     members: Vec<&'a Candidate>,
     lane: Option<&'a LaneState>,
+}
+
+impl Place<'_> {
+    fn is_held(&self) -> bool {
+        self.lane.is_some_and(is_held)
+    }
 }
 
 /// The plan for a target branch.
@@ -26,6 +32,7 @@ pub fn decide(settings: &Settings, attrs: &[(String, String)], question: &Questi
     let mut first: Option<&Place> = None;
     for place in &line {
         let (landing, reason) = match first {
+            _ if place.is_held() => (Landing::Hold, held()),
             _ if !may_land(&place.members) => {
                 let text =
                     "The gate could not say whether it may run: it is tested, and does not land.";
@@ -46,8 +53,8 @@ pub fn decide(settings: &Settings, attrs: &[(String, String)], question: &Questi
         match place.lane {
             Some(state) => plan.keep(state, &place.members, landing, reason),
             None => plan.start(board.lane(&place.members, PURPOSE, landing, reason)),
-        }
-        if may_land(&place.members) {
+        };
+        if may_land(&place.members) && !place.is_held() {
             first = first.or(Some(place));
         }
     }
@@ -102,7 +109,8 @@ fn line<'a>(settings: &Settings, board: Board<'a>, slots: usize) -> Vec<Place<'a
         {
             continue;
         }
-        taken += usize::from(!matches!(state.state.as_str(), "passed" | "landing"));
+        taken +=
+            usize::from(!matches!(state.state.as_str(), "passed" | "landing") && !is_held(state));
         line.push(Place {
             members,
             lane: Some(state),

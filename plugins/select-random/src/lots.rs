@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 
 use pointsman_policy_kit::plan::{
-    Board, History, PURPOSE, Plan, is_approved, may_land, may_stay, told,
+    Board, History, PURPOSE, Plan, held, is_approved, is_held, may_land, may_stay, told,
 };
 use pointsman_sdk::Reason;
-use pointsman_sdk::select::{Answer, Candidate, Landing, Question};
+use pointsman_sdk::select::{Answer, Candidate, Landing, LaneState, Question};
 
 use crate::Settings;
 
@@ -22,31 +22,13 @@ pub fn decide(
     let board = Board::new(attrs, question, &history);
     let mut plan = Plan::new(board);
 
-    for (state, members) in board.living() {
-        let is_kept = members.iter().any(|member| plan.has(member.number));
-        if members.is_empty() || state.lane.purpose != PURPOSE || !may_stay(&members) || is_kept {
-            continue;
-        }
-        let all_approved = members.iter().all(|member| is_approved(member));
-        let (landing, reason) = match (may_land(&members), all_approved) {
-            (true, _) => {
-                let text = format!("{} goes on, and lands when it has passed.", told(&members));
-                (board.landing(), board.unless_frozen("draw.goes-on", text))
-            }
-            (false, true) => {
-                let text =
-                    "The gate could not say whether it may run: it goes on, and does not land.";
-                (Landing::Hold, Reason::new("gate.unknown", text))
-            }
-            (false, false) => {
-                let text = format!(
-                    "{} goes on, and lands when it has passed and is approved.",
-                    told(&members)
-                );
-                (Landing::Hold, Reason::new("draw.goes-on", text))
-            }
-        };
-        plan.keep(state, &members, landing, reason);
+    // Heads that have passed and wait for their approval take no slot, but a place among the lanes: after
+    // those that may land.
+    let (goes_on, waits): (Vec<_>, Vec<_>) = board.living().partition(|(state, members)| {
+        state.state != "passed" || members.iter().all(|member| is_approved(member))
+    });
+    for (state, members) in goes_on {
+        keep(&mut plan, board, state, &members);
     }
 
     let drawn = |candidate: &&Candidate| Reverse(lot(seed, &question.tip, candidate));
@@ -80,6 +62,9 @@ pub fn decide(
             plan.start(lane);
         }
     }
+    for (state, members) in waits {
+        keep(&mut plan, board, state, &members);
+    }
     plan.tries();
     if settings.baseline {
         plan.baseline();
@@ -91,6 +76,34 @@ pub fn decide(
         "draw.made",
         "It was not drawn yet: a slot has to become free.",
     )
+}
+
+/// Keeps a lane that lives, if it is of those that may land some time and `gate` lets it go on.
+fn keep<'a>(plan: &mut Plan<'a>, board: Board<'a>, state: &LaneState, members: &[&Candidate]) {
+    let is_kept = members.iter().any(|member| plan.has(member.number));
+    if members.is_empty() || state.lane.purpose != PURPOSE || !may_stay(members) || is_kept {
+        return;
+    }
+    let all_approved = members.iter().all(|member| is_approved(member));
+    let (landing, reason) = match (may_land(members), all_approved) {
+        _ if is_held(state) => (Landing::Hold, held()),
+        (true, _) => {
+            let text = format!("{} goes on, and lands when it has passed.", told(members));
+            (board.landing(), board.unless_frozen("draw.goes-on", text))
+        }
+        (false, true) => {
+            let text = "The gate could not say whether it may run: it goes on, and does not land.";
+            (Landing::Hold, Reason::new("gate.unknown", text))
+        }
+        (false, false) => {
+            let text = format!(
+                "{} goes on, and lands when it has passed and is approved.",
+                told(members)
+            );
+            (Landing::Hold, Reason::new("draw.goes-on", text))
+        }
+    };
+    plan.keep(state, members, landing, reason);
 }
 
 /// A head's lot on a tip: the highest is drawn. FNV-1a, and a round of SplitMix64 to spread it.

@@ -24,15 +24,9 @@ pub fn decide(settings: &Settings, question: &Question) -> Answer {
     let acts = match question.event.as_str() {
         "verdict" => teller.verdict(),
         "landed" => vec![teller.comment("landed", &teller.landed())],
-        "ejected" => {
-            let text = format!("Sent away from the line: {}", teller.reason());
-            vec![
-                teller.status("failure", "ejected"),
-                teller.comment("ejected", &text),
-            ]
-        }
         // It may be held and let go many times: the status says so, without a comment for each.
         "held" => vec![teller.status("pending", "held")],
+        "target-moved" => vec![teller.moved()],
         "commanded" if settings.answer_commands => match teller.attr("command") {
             Some(line) => vec![teller.comment("command", &answer(settings, question, line))],
             None => Vec::new(),
@@ -74,6 +68,12 @@ impl Teller<'_> {
         self.attr("link").and_then(link)
     }
 
+    /// The head that the event is about, where it says so. The pull request is as it is now: its head may be
+    /// another one by now, of which nobody knows anything.
+    fn head(&self) -> Option<&str> {
+        self.attr("head")
+    }
+
     fn verdict(&self) -> Vec<Act> {
         let verdict = self.attr("verdict").unwrap_or("inconclusive");
         let (state, headline) = match verdict {
@@ -100,8 +100,12 @@ impl Teller<'_> {
     /// What exactly the verdict is of: without that an old one is read as a new one.
     fn subject(&self) -> String {
         let mut text = String::new();
-        if let Some(pull_request) = &self.question.pull_request {
-            text.push_str(&format!(": head {}", short(&pull_request.head)));
+        if let Some(head) = self.head() {
+            text.push_str(&format!(": head {}", short(head)));
+            let pull_request = self.question.pull_request.as_ref();
+            if pull_request.is_some_and(|one| one.head != head) {
+                text.push_str(", which is no longer the head");
+            }
         }
         let Some(work) = &self.question.work else {
             return text;
@@ -116,6 +120,16 @@ impl Teller<'_> {
             text.push_str(&format!(" {word} {}", short(commit)));
         }
         text
+    }
+
+    /// What people see is of an older commit from here on: that is not green any more, and not red.
+    fn moved(&self) -> Act {
+        let pull_request = self.question.pull_request.as_ref();
+        let target = pull_request.map_or("the branch", |one| &one.target);
+        self.status(
+            "pending",
+            &format!("{target} moved: the last verdict was on an older commit"),
+        )
     }
 
     fn landed(&self) -> String {

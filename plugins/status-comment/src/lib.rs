@@ -1,9 +1,9 @@
 //! Tells people what came of a pull request.
 //!
-//! A verdict sets a status and writes a comment with the reason and the links; what landed, was sent away
-//! or is held is told, and each command that somebody writes is answered. An event has one comment, known
-//! by its key, so that taking it again changes nothing. What others wrote (a test's message, a label's
-//! name) is quoted, and calls nobody and commands nothing.
+//! A verdict sets a status and writes a comment with the reason and the links; what landed or is held is
+//! told, and each command that somebody writes is answered. An event has one comment, known by its key, so
+//! that taking it again changes nothing. What others wrote (a test's message, a label's name) is quoted, and
+//! calls nobody and commands nothing.
 
 mod acts;
 mod answers;

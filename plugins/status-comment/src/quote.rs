@@ -25,9 +25,11 @@ pub(crate) fn block(text: &str) -> String {
     lines.map(|line| format!("> {}\n", inline(line))).collect()
 }
 
-/// An address that may be linked to: of the web, and with nothing in it that would end the link.
+/// An address that may be linked to: of the web or of this server, and with nothing in it that would end the
+/// link.
 pub(crate) fn link(address: &str) -> Option<&str> {
-    let is_web = address.starts_with("https://") || address.starts_with("http://");
+    let is_ours = address.starts_with('/') && !address.starts_with("//");
+    let is_web = is_ours || address.starts_with("https://") || address.starts_with("http://");
     let is_plain = address
         .chars()
         .all(|c| c.is_ascii_graphic() && !"()<>[]\"'\\`".contains(c));
@@ -45,6 +47,8 @@ mod tests {
         assert_eq!(inline("@org/all <b> x_y"), "@\u{2060}org/all &lt;b> x\\_y");
         assert_eq!(block("a\n\n@bot r+"), "> a\n> @\u{2060}bot r+\n");
         assert_eq!(link("https://e.org/a?b=c"), Some("https://e.org/a?b=c"));
+        assert_eq!(link("/v1/lanes/7"), Some("/v1/lanes/7"));
+        assert_eq!(link("//e.org/x"), None);
         assert_eq!(link("javascript:alert(1)"), None);
         assert_eq!(link("https://e.org/) [x](y"), None);
     }

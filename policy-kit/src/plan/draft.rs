@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use pointsman_sdk::select::{Answer, Candidate, Landing, Lane, LaneState, Waiting};
 use pointsman_sdk::{Basis, Need, Reason, attr};
 
-use super::history::{LANE_TAG_TRY, PURPOSE, TRY_PURPOSE};
-use super::{Board, RETEST, asked, is_approved, may_stay, standing, told};
+use super::history::{LANE_TAG_TRY, PURPOSE, TRY_PURPOSE, is_decided, is_living};
+use super::{Board, RETEST, is_approved, is_held, may_stay, standing, told};
 use crate::text::{REASON_BYTES, clip, count, short};
 
 /// The purpose of a run of the bare target.
@@ -39,7 +39,14 @@ impl<'a> Plan<'a> {
     /// Slots that no lane of the plan takes.
     #[must_use]
     pub fn free(&self) -> usize {
-        self.slots.min(MAX_LANES.saturating_sub(self.lanes.len()))
+        self.slots
+    }
+
+    /// Whether a lane that takes no slot has a place: as many as could still take one are kept for those
+    /// that do. Otherwise a few hundred heads that passed and wait for their approval would leave no place
+    /// for a test.
+    fn has_place(&self) -> bool {
+        self.lanes.len() + self.slots < MAX_LANES
     }
 
     /// Whether a lane that may land has this pull request.
@@ -51,12 +58,20 @@ impl<'a> Plan<'a> {
             .any(|lane| lane.members.contains(&number))
     }
 
-    /// Takes a lane in that takes a slot.
-    pub fn start(&mut self, lane: Lane) {
-        if self.lanes.len() < MAX_LANES {
-            self.slots = self.slots.saturating_sub(1);
-            self.lanes.push(lane);
+    /// Takes a lane in that takes a slot. Gives its place, on which others may stand; none: there are as many
+    /// lanes as there may be.
+    pub fn start(&mut self, lane: Lane) -> Option<u32> {
+        if self.lanes.len() >= MAX_LANES {
+            return None;
         }
+        self.slots = self.slots.saturating_sub(1);
+        self.place(lane)
+    }
+
+    fn place(&mut self, lane: Lane) -> Option<u32> {
+        let place = u32::try_from(self.lanes.len()).ok();
+        self.lanes.push(lane);
+        place
     }
 
     /// Keeps a living lane, with what its landing and reason are now. One that has passed takes no slot.
@@ -66,16 +81,31 @@ impl<'a> Plan<'a> {
         members: &[&Candidate],
         landing: Landing,
         reason: Reason,
-    ) {
+    ) -> Option<u32> {
+        self.keep_on(state, members, landing, reason, None)
+    }
+
+    /// As [`Plan::keep`], for one that stands on another lane of the plan.
+    pub fn keep_on(
+        &mut self,
+        state: &LaneState,
+        members: &[&Candidate],
+        landing: Landing,
+        reason: Reason,
+        on: Option<u32>,
+    ) -> Option<u32> {
         let mut lane = self
             .board
             .lane(members, &state.lane.purpose, landing, reason);
         // What makes it the same lane stays as it was.
         lane.attrs.clone_from(&state.lane.attrs);
+        lane.on = on;
         if takes_slot(state) {
-            self.start(lane);
-        } else if self.lanes.len() < MAX_LANES {
-            self.lanes.push(lane);
+            self.start(lane)
+        } else if self.has_place() {
+            self.place(lane)
+        } else {
+            None
         }
     }
 
@@ -86,24 +116,28 @@ impl<'a> Plan<'a> {
 
     /// Takes a lane in that lands without a run, as its tree has passed already.
     pub fn land(&mut self, lane: Lane) {
-        if self.lanes.len() < MAX_LANES {
+        if self.has_place() {
             self.lanes.push(lane);
         }
     }
 
-    /// Gives a free slot to a run of the bare target, if its present tip has had none.
+    /// Gives a free slot to a run of the bare target, if its present tip has had none. The host tells of
+    /// those that ended; what the lanes tell counts as well.
     pub fn baseline(&mut self) {
         let question = self.board.question;
-        let is_baseline = |lane: &Lane| lane.members.is_empty() && lane.purpose == BASELINE_PURPOSE;
-        let is_done = question
-            .runs
-            .iter()
-            .any(|run| run.purpose == BASELINE_PURPOSE && run.commit == question.tip);
-        let is_running = self
-            .board
-            .living()
-            .any(|(state, _)| is_baseline(&state.lane));
-        if self.free() > 0 && (is_running || !is_done) {
+        let is_baseline = |state: &&LaneState| {
+            let lane = &state.lane;
+            lane.members.is_empty()
+                && lane.purpose == BASELINE_PURPOSE
+                && state.base == question.tip
+        };
+        // One without a verdict was cancelled, and says nothing.
+        let is_told = question.runs.iter().any(|run| {
+            let is_it = run.purpose == BASELINE_PURPOSE && run.commit == question.tip;
+            is_it && run.verdict.is_some()
+        });
+        let is_done = is_told || question.lanes.iter().filter(is_baseline).any(is_decided);
+        if self.free() > 0 && !is_done {
             let reason = Reason::new(
                 "baseline.due",
                 "The branch itself is tested at its new tip.",
@@ -115,10 +149,11 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Gives free slots to those that somebody asked to try, and keeps tries that live. Each asking is
-    /// answered once, and has its mark in the lane's attrs.
+    /// Gives free slots to those that somebody asked to try, those that run before those that wait. Each
+    /// asking is answered once, and has its mark in the lane's attrs.
     pub fn tries(&mut self) {
         let lanes = &self.board.question.lanes;
+        let mut asked: Vec<(bool, &Candidate, String)> = Vec::new();
         for candidate in &self.board.question.candidates {
             let Some(mark) = attr(&candidate.tags, LANE_TAG_TRY) else {
                 continue;
@@ -129,18 +164,14 @@ impl<'a> Plan<'a> {
                     state.lane.purpose == TRY_PURPOSE && state.lane.members == [candidate.number];
                 is_same && attr(&state.lane.attrs, RETEST) == Some(mark.as_str())
             };
-            let is_done = |state: &LaneState| {
-                matches!(
-                    state.state.as_str(),
-                    "passed" | "failed" | "inconclusive" | "conflict"
-                )
-            };
-            if lanes.iter().filter(of).any(is_done) || standing::gated(candidate).is_some() {
+            if lanes.iter().filter(of).any(is_decided) || standing::gated(candidate).is_some() {
                 continue;
             }
-            if self.free() == 0 {
-                continue;
-            }
+            let runs = lanes.iter().filter(of).any(|state| is_living(&state.state));
+            asked.push((!runs, candidate, mark));
+        }
+        asked.sort_by_key(|(waits, ..)| *waits);
+        for (_, candidate, mark) in asked.into_iter().take(self.free()) {
             let reason = Reason::new("try.asked", "Somebody asked for a try; it does not land.");
             let mut lane = self
                 .board
@@ -192,7 +223,6 @@ impl<'a> Plan<'a> {
     pub fn is_previewable(&self, candidate: &'a Candidate) -> bool {
         candidate.approval == pointsman_sdk::Approval::Pending
             && candidate.need == Some(Need::Run)
-            && (candidate.on_tip.is_none() || !asked(&[candidate]).is_empty())
             && self.board.obstacle(candidate, &[]).is_none()
             && !self.board.has_passed(candidate)
             && !self.has(candidate.number)
@@ -211,9 +241,9 @@ impl<'a> Plan<'a> {
                 self.waiting.remove(&candidate.number);
                 continue;
             }
-            let reason = match is_approved(candidate) || candidate.need != Some(Need::Run) {
+            let reason = match is_approved(candidate) {
                 true => self.board.obstacle(candidate, &[]),
-                false => None,
+                false => standing::gated(candidate),
             };
             let patience = || self.board.patience(candidate, turn);
             self.waiting
@@ -253,7 +283,7 @@ impl<'a> Plan<'a> {
 
 /// Whether the lane runs, or would.
 fn takes_slot(state: &LaneState) -> bool {
-    !matches!(state.state.as_str(), "passed" | "landing")
+    !matches!(state.state.as_str(), "passed" | "landing") && !is_held(state)
 }
 
 fn preview_reason(members: &[&Candidate]) -> Reason {

@@ -3,7 +3,7 @@
 use pointsman_sdk::select::Candidate;
 use pointsman_sdk::{Approval, Dependency, Need, Reason};
 
-use super::{Alone, Board};
+use super::{Alone, Board, is_gone};
 use crate::text::short;
 
 impl<'a> Board<'a> {
@@ -43,6 +43,12 @@ impl<'a> Board<'a> {
                 "tip.conflict",
                 format!("It does not merge into {target}: rebase it and push."),
             ),
+            Alone::GivenUp => (
+                "tip.given-up",
+                format!(
+                    "Its lane on the present tip of {target} was given up, as another one would be: see the lane's reason, then push."
+                ),
+            ),
             Alone::Inconclusive => (
                 "tip.inconclusive",
                 format!(
@@ -73,9 +79,13 @@ impl<'a> Board<'a> {
     }
 }
 
-/// What `gate` says against a run.
+/// What speaks against a run of any kind: that there is nothing to run, or what `gate` says.
 #[must_use]
 pub(crate) fn gated(candidate: &Candidate) -> Option<Reason> {
+    if is_gone(candidate) {
+        let text = "Its branch is gone: push it again, or close the pull request.";
+        return Some(Reason::new("head.gone", text));
+    }
     let (code, text) = match candidate.need {
         Some(Need::Run | Need::Pass) => return None,
         Some(Need::Hold) => (

@@ -8,7 +8,7 @@ me="$$ $(cut -d' ' -f22 "/proc/$$/stat")"
 say() {
     echo "$1 $key $POINTSMAN_ATTEMPT_NUMBER $(git rev-parse 'HEAD^{tree}') $2" >>"$runs/lines"
 }
-if ! mkdir "$lock" 2>/dev/null; then
+if ! mkdir -m 777 "$lock" 2>/dev/null; then
     # Without an owner it was taken this very moment, and both are empty.
     pid= since=
     read -r pid since 2>/dev/null <"$lock/owner" || true
@@ -18,6 +18,8 @@ if ! mkdir "$lock" 2>/dev/null; then
     fi
     # Whoever had it was killed, and could not let go of it.
     say died 0
+    # It may have been another user's.
+    rm -f "$lock/owner"
 fi
 echo "$me" >"$lock/owner"
 say start 0

@@ -73,6 +73,10 @@ impl Place {
             for dir in [self.runs(), locks] {
                 fs::set_permissions(dir, fs::Permissions::from_mode(0o777))?;
             }
+            // Each of them as somebody else.
+            let lines = self.runs().join("lines");
+            fs::File::create(&lines)?;
+            fs::set_permissions(lines, fs::Permissions::from_mode(0o666))?;
         }
         Ok(())
     }

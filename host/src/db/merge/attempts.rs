@@ -111,7 +111,13 @@ impl Db {
             r#"select a.id, a.key::text as "key!", a.number, a.host, a.state, a.cancel_wanted as cancel, j.name as job, j.spec, a.attrs, l.id as lane,
                  coalesce(l.commit, '') as "commit!", coalesce(l.tree, '') as "tree!", l.pipeline_id as pipeline,
                  p.name as pipeline_name, l.ended_at is not null as "over!",
-                 exists (select from unnest(l.members, l.heads) u (id, head) join pull_request q on q.id = u.id
+                 -- What it stands on is in its commit, too.
+                 exists (with recursive below (id, on_lane, members, heads) as (
+                           select l.id, l.on_lane, l.members, l.heads
+                           union all select w.id, w.on_lane, w.members, w.heads
+                           from below b join lane w on w.id = b.on_lane)
+                         select from below b cross join unnest(b.members, b.heads) u (id, head)
+                         join pull_request q on q.id = u.id
                          where q.head_repository is not null and q.author_permission in ('none', 'read', 'triage')
                            and q.authorised_head is distinct from u.head) as "untrusted!"
                from attempt a join job j on j.id = a.job_id join lane l on l.id = j.lane_id
@@ -151,9 +157,11 @@ impl Db {
             ("running", Some(other)) if other == host => {}
             ("waiting", None) if !found.cancelled => {
                 sqlx::query!(
-                    "update attempt set state = 'running', host = $2, started_at = now() where id = $1",
+                    "update attempt set state = 'running', host = $2, started_at = now(), secrets_withheld = $3
+                     where id = $1",
                     attempt.id,
                     host,
+                    attempt.untrusted && attempt.spec["secrets"].as_array().is_some_and(|s| !s.is_empty()),
                 )
                 .execute(&mut *conn)
                 .await?;
@@ -216,14 +224,47 @@ impl Db {
         Ok(())
     }
 
-    /// Attempts whose host has not vouched for them since `grace`: their own shim has ended them by then.
-    pub async fn lapsed(&self, grace: Duration) -> Result<Vec<i64>> {
+    /// Attempts whose host has not vouched for them since `grace`: their own shim has ended them by then. Of its
+    /// own a host knows how they ended.
+    pub async fn lapsed(&self, host: &str, grace: Duration) -> Result<Vec<i64>> {
         Ok(sqlx::query_scalar!(
-            "select l.attempt_id from lease l where l.until < now() - $1::interval order by l.until limit 100",
+            "select l.attempt_id from lease l where l.until < now() - $1::interval and l.host <> $2
+             order by l.until limit 100",
             interval(grace)?,
+            host,
         )
         .fetch_all(&self.read)
         .await?)
+    }
+
+    /// Says on an attempt why its end is not written down yet.
+    pub async fn attempt_waits(&self, id: i64, text: &str) -> Result<()> {
+        let Some(attempt) = self.attempt(id).await? else {
+            return Ok(());
+        };
+        let text = text.replace('\0', "\u{fffd}");
+        let actor = Actor {
+            user: format!("pipeline:{}", attempt.pipeline_name),
+            address: None,
+        };
+        let mut batch = self
+            .begin(&actor, None, || {
+                format!(
+                    "{} of lane {}, attempt {} waits",
+                    attempt.job, attempt.lane, attempt.number
+                )
+            })
+            .await?;
+        sqlx::query!(
+            "update attempt set detail = left($2, 4096)
+             where id = $1 and state <> 'ended' and detail is distinct from left($2, 4096)",
+            id,
+            text,
+        )
+        .execute(batch.conn())
+        .await?;
+        batch.commit(nothing()).await?;
+        Ok(())
     }
 
     /// Writes how an attempt ended. What has ended stays as it ended.
@@ -285,6 +326,16 @@ impl Db {
             .execute(&mut *conn)
             .await?;
         if written > 0 {
+            // Of a lane that has its verdict nobody judges the jobs that still ran.
+            sqlx::query!(
+                "update job j set state = 'ended', passed = $2 from lane l, attempt a
+                 where a.id = $1 and j.id = a.job_id and l.id = j.lane_id and l.state <> 'running'
+                   and j.state in ('waiting', 'running')",
+                id,
+                ended.ended == "exited" && ended.exit_code == Some(0),
+            )
+            .execute(&mut *conn)
+            .await?;
             cause(conn, attempt.pipeline, attempt.lane).await?;
         }
         batch.commit(nothing()).await?;

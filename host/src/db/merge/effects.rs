@@ -86,6 +86,8 @@ pub enum Built {
         commit: String,
         /// Its tree.
         tree: String,
+        /// Paths that it changes on its base, one a line, and how many there are.
+        changed: Option<(String, i32)>,
     },
     /// A member does not merge.
     Conflict {
@@ -175,7 +177,7 @@ impl Db {
                where e.done_at is null and e.not_before <= now()
                  and (e.leased_until is null or e.leased_until < now())
                  -- Only the host that runs an attempt can end it.
-                 and (e.kind <> 'cancel' or a.host is null or a.host = $1)
+                 and (e.kind <> 'cancel' or a.host is null or a.host = $1 or a.state = 'ended')
                order by e.not_before, e.id limit 1 for update of e skip locked)
              returning id, pipeline_id, kind, lane_id, attempt_id, tries",
             host,
@@ -273,13 +275,20 @@ impl Db {
         let mut batch = self.begin_effect(effect, || text).await?;
         let conn = batch.conn();
         match built {
-            Built::Lane { commit, tree } => {
+            Built::Lane {
+                commit,
+                tree,
+                changed,
+            } => {
                 sqlx::query!(
-                    "update lane set state = 'built', commit = $2, tree = $3, since = now()
+                    "update lane set state = 'built', commit = $2, tree = $3, changed = $4, changed_total = $5,
+                       since = now(), held_code = null, held_text = null
                      where id = $1 and state = 'building'",
                     lane,
                     commit,
                     tree,
+                    changed.as_ref().map(|c| c.0.as_str()),
+                    changed.as_ref().map(|c| c.1),
                 )
                 .execute(&mut *conn)
                 .await?;
@@ -322,7 +331,8 @@ impl Db {
                     // Somebody pushed it: it has landed, if not by us.
                     sqlx::query!(
                         "update pull_request set state = 'landed', ended_at = now() where state = 'open'
-                           and id = (select members[$2] from lane where id = $1 and state = 'building')",
+                           and (id, head) in (select members[$2], heads[$2] from lane
+                             where id = $1 and state = 'building')",
                         lane,
                         i32::try_from(*place).unwrap_or(0) + 1,
                     )
@@ -367,10 +377,13 @@ impl Db {
                 .fetch_optional(&mut *conn)
                 .await?;
                 if let Some(row) = row {
+                    // One with a newer head has not landed as it is now. One that was closed meanwhile has.
                     sqlx::query!(
                         "update pull_request q set state = 'landed', ended_at = now()
-                         from unnest($1::bigint[]) u (id) where q.id = u.id and q.state = 'open'",
+                         from unnest($1::bigint[], $2::text[]) u (id, head)
+                         where q.id = u.id and q.head = u.head and q.state in ('open', 'closed')",
                         &row.members,
+                        &row.heads,
                     )
                     .execute(&mut *conn)
                     .await?;
@@ -398,6 +411,55 @@ impl Db {
         done(conn, effect, "landed").await?;
         batch.commit(nothing()).await?;
         Ok(())
+    }
+
+    /// Says on a lane why what is to be done for it is not done yet.
+    pub async fn lane_waits(&self, effect: &Effect, lane: i64, why: &str) -> Result<()> {
+        let mut batch = self
+            .begin_effect(effect, || format!("Lane {lane} waits: it is tried again"))
+            .await?;
+        sqlx::query!(
+            "update lane set held_code = 'lane.failing', held_text = left($2, 1024)
+             where id = $1 and state in ('building', 'landing')
+               and (held_code, held_text) is distinct from ('lane.failing', left($2, 1024))",
+            lane,
+            why.replace('\0', "\u{fffd}"),
+        )
+        .execute(batch.conn())
+        .await?;
+        batch.commit(nothing()).await?;
+        Ok(())
+    }
+
+    /// Takes a landing back if a rule forbids it now; the next turn looks at everything anew.
+    pub async fn call_off(&self, effect: &Effect, lane: i64) -> Result<bool> {
+        let mut batch = self
+            .begin_effect(effect, || format!("Lane {lane} does not land for now"))
+            .await?;
+        let conn = batch.conn();
+        let called_off = sqlx::query!(
+            "update lane l set state = 'passed', since = now(), held_code = null, held_text = null
+             where l.id = $1 and l.state = 'landing' and (
+               exists (select from merge_pipeline m join pipeline p on p.id = m.id where m.id = l.pipeline_id
+                         and (m.frozen is not null or p.paused is not null or p.deleted_at is not null))
+               or exists (select from unnest(l.members, l.heads) u (id, head) join pull_request q on q.id = u.id
+                          left join standing s on s.id = q.id and s.head = q.head
+                          where q.state <> 'open' or q.draft or q.head <> u.head
+                            or s.approval is distinct from 'approved'
+                            or coalesce(s.need, '') not in ('run', 'pass')))",
+            lane,
+        )
+        .execute(&mut *conn)
+        .await?
+        .rows_affected()
+            > 0;
+        if !called_off {
+            return Ok(false);
+        }
+        cause(conn, effect.pipeline, lane).await?;
+        done(conn, effect, "called off").await?;
+        batch.commit(nothing()).await?;
+        Ok(true)
     }
 
     pub(super) async fn begin_effect(

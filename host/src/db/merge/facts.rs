@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 
 use super::super::Db;
-use super::{MergeStart, Standing};
+use super::{MergeStart, PastRun, Standing};
 use crate::error::Result;
 use crate::plan::merge::{Attrs, Why};
 
 /// Reviews in one question, as the contract says: the newest.
 const MAX_REVIEWS: i64 = 1_000;
-/// Comments that are looked through for commands.
+/// Comments that are looked through for commands: the newest.
 const MAX_COMMENTS: i64 = 1_000;
 /// Earlier lanes in one question, as the contract says.
 const MAX_RUNS: i64 = 4;
@@ -64,8 +64,8 @@ pub struct PullFacts {
     pub comments: Vec<(String, String, String, String, DateTime<Utc>)>,
     /// Reviews, oldest first.
     pub reviews: Vec<ReviewRow>,
-    /// Lanes that it was in, the newest first: purpose, commit, base, at, state.
-    pub runs: Vec<(String, String, String, DateTime<Utc>, String)>,
+    /// Lanes that it was in, the newest first.
+    pub runs: Vec<PastRun>,
     /// Where it stands, as the record has it; none: nobody has looked at this head.
     pub standing: Option<Standing>,
 }
@@ -126,9 +126,9 @@ impl Db {
         let comments = sqlx::query!(
             r#"select pull_request_id as "pull!", by as "by!", body as "body!", head as "head!",
                  permission as "permission!", at as "at!"
-               from (select c.*, row_number() over (partition by pull_request_id order by id desc) as place
-                     from comment c where pull_request_id = any($1) and key is null and position($2 in body) > 0) c
-               where place <= $3 order by pull_request_id, id"#,
+               from unnest($1::bigint[]) u (id) cross join lateral (
+                 select * from comment where pull_request_id = u.id and key is null order by id desc limit $3) c
+               where position($2 in body) > 0 order by pull_request_id, c.id"#,
             ids,
             start.prefix,
             MAX_COMMENTS,
@@ -138,10 +138,10 @@ impl Db {
         let reviews = sqlx::query!(
             r#"select r.pull_request_id as "pull!", r.by as "by!", r.state as "state!", r.head as "head!",
                  r.permission as "permission!", r.at as "at!", coalesce(h.patch_id, '') as "patch_id!"
-               from (select r.*, row_number() over (partition by pull_request_id order by id desc) as place
-                     from review r where pull_request_id = any($1)) r
+               from unnest($1::bigint[]) u (id) cross join lateral (
+                 select * from review where pull_request_id = u.id order by id desc limit $2) r
                left join head h on h.pull_request_id = r.pull_request_id and h.commit = r.head
-               where place <= $2 order by r.pull_request_id, r.id"#,
+               order by r.pull_request_id, r.id"#,
             ids,
             MAX_REVIEWS,
         )
@@ -192,9 +192,12 @@ impl Db {
                 runs: runs
                     .iter()
                     .filter(|l| l.pull == q.id)
-                    .map(|l| {
-                        let (purpose, commit) = (l.purpose.clone(), l.commit.clone());
-                        (purpose, commit, l.base.clone(), l.at, l.state.clone())
+                    .map(|l| PastRun {
+                        purpose: l.purpose.clone(),
+                        commit: l.commit.clone(),
+                        base: l.base.clone(),
+                        at: l.at,
+                        state: l.state.clone(),
                     })
                     .collect(),
                 id: q.id,

@@ -54,19 +54,25 @@ pub(super) async fn reacted(conn: &mut PgConnection, ids: &[i64]) -> Result<bool
     Ok(gone == ids.len() as u64)
 }
 
-/// Does what `react` wants.
-pub(super) async fn act(conn: &mut PgConnection, pull: i64, act: &Act) -> Result<()> {
+/// Does what `react` wants about a head; none: the present one.
+pub(super) async fn act(
+    conn: &mut PgConnection,
+    pull: i64,
+    head: Option<&str>,
+    act: &Act,
+) -> Result<()> {
     match act {
         Act::Comment { key, body } => {
             sqlx::query!(
                 "insert into comment as c (pull_request_id, by, body, head, permission, key)
-                 select id, 'pointsman', $2, head, 'admin', coalesce($3, gen_random_uuid()::text)
+                 select id, 'pointsman', $2, coalesce($4, head), 'admin', coalesce($3, gen_random_uuid()::text)
                  from pull_request where id = $1
                  on conflict (pull_request_id, key) where key is not null do update set
                    body = excluded.body, head = excluded.head, at = now() where c.body <> excluded.body",
                 pull,
                 body,
                 key.as_deref(),
+                head,
             )
             .execute(conn)
             .await?;
@@ -79,7 +85,7 @@ pub(super) async fn act(conn: &mut PgConnection, pull: i64, act: &Act) -> Result
         } => {
             sqlx::query!(
                 "insert into status as s (pull_request_id, head, context, state, text, link)
-                 select id, head, $2, $3, $4, $5 from pull_request where id = $1
+                 select id, coalesce($6, head), $2, $3, $4, $5 from pull_request where id = $1
                  on conflict on constraint status_once do update set state = excluded.state, text = excluded.text,
                    link = excluded.link, at = now()
                    where (s.state, s.text, s.link) is distinct from (excluded.state, excluded.text, excluded.link)",
@@ -88,6 +94,7 @@ pub(super) async fn act(conn: &mut PgConnection, pull: i64, act: &Act) -> Result
                 state,
                 text,
                 link.as_deref(),
+                head,
             )
             .execute(conn)
             .await?;

@@ -12,7 +12,9 @@ use super::super::turn::{Made, Recorded};
 use super::super::{Actor, Db};
 use super::reactions::{act, reacted};
 use crate::error::Result;
-use crate::plan::merge::{Act, Approval, Attempt, Attrs, Job, Lane, LaneState, Need, On, Why};
+use crate::plan::merge::{
+    Act, Approval, Attempt, Attrs, Job, Landing, Lane, LaneState, Need, On, Why,
+};
 
 /// Where a pull request stands, for one head.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,8 +65,8 @@ pub struct MergeEnd {
     pub jobs: Vec<(usize, Vec<Job>, Vec<Job>)>,
     /// What `react` was asked about.
     pub reacted: Vec<i64>,
-    /// What it does, by pull request.
-    pub acts: Vec<(i64, Act)>,
+    /// What it does: the pull request, the head that it is about (none: the present one), the act.
+    pub acts: Vec<(i64, Option<String>, Act)>,
     /// Pull requests to look at in later turns.
     pub later: Vec<i64>,
     /// When to look again: at a pull request, or at the pipeline.
@@ -88,7 +90,7 @@ impl MergeEnd {
     }
 
     fn comment(&self, target: &str) -> String {
-        if let ([(_, act), ..], true) = (
+        if let ([(_, _, act), ..], true) = (
             self.acts.as_slice(),
             self.lanes.is_empty() && self.standings.is_empty(),
         ) {
@@ -192,8 +194,8 @@ impl Db {
                 write_jobs(conn, start.pipeline, *lane, now, before).await?;
             }
         }
-        for (pull, wanted) in &end.acts {
-            act(conn, *pull, wanted).await?;
+        for (pull, head, wanted) in &end.acts {
+            act(conn, *pull, head.as_deref(), wanted).await?;
         }
         write_wakes(conn, start.pipeline, &end.wakes).await?;
         if end.selected {
@@ -395,6 +397,23 @@ async fn update_lane(
     // another tip. The lane has passed then, and waits for the turn that the cause brings; the effect of its
     // landing finds that it does not land.
     let landing = lane.state == LaneState::Landing && before.is_some_and(|b| b.state != lane.state);
+    if landing {
+        // Whoever closes the tree or takes an approval back at this moment either comes before this, and is
+        // heeded, or waits until the lane is marked.
+        sqlx::query!(
+            "select p.id from lane l join merge_pipeline m on m.id = l.pipeline_id join pipeline p on p.id = m.id
+             where l.id = $1 for share of m, p",
+            id,
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        sqlx::query!(
+            "select id from pull_request where id = any($1) order by id for share",
+            &lane.members,
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+    }
     sqlx::query!(
         "update lane l set
            state = case when $13 and (exists (
@@ -403,9 +422,10 @@ async fn update_lane(
              or $3 is distinct from (
                select t.commit from tip t where t.pipeline_id = l.pipeline_id order by t.id desc limit 1))
              then 'passed' else $2 end,
-           base = $3, landing = $4, priority = $5,
+           -- An effect may have set it since the turn looked.
+           base = coalesce(l.base, $3), landing = $4, priority = $5,
            reason_code = $6, reason_text = $7, decision_id = coalesce($8, decision_id),
-           held_code = $9, held_text = $10, blame = $11,
+           held_code = $9, held_text = $10, blame = $11, tags = $14,
            since = case when state = $2 then since else now() end,
            ended_at = case when $12 then coalesce(ended_at, now()) end
          where id = $1",
@@ -422,15 +442,17 @@ async fn update_lane(
         &lane.blame,
         lane.ended,
         landing,
+        Json(&lane.tags) as _,
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
     Ok(())
 }
 
-/// What a lane of one pull request says of that head; other lanes count as runs alone.
+/// What a lane of one pull request says of that head; other lanes count as runs alone, and so does a try,
+/// which may run other jobs than what lands.
 async fn write_verdict(conn: &mut PgConnection, lane: &Lane, verdict: &str) -> Result<()> {
-    let alone = lane.members.len() == 1 && lane.on.is_none();
+    let alone = lane.members.len() == 1 && lane.on.is_none() && lane.landing != Landing::Never;
     sqlx::query!(
         "update standing s set runs = s.runs + 1,
            earlier = case when $3 and s.verdict_base is distinct from $5 then s.verdict else s.earlier end,

@@ -15,6 +15,7 @@ impl Db {
                  and not exists (select from kernel_wanted w where w.decision_id = x.id)
                  and not exists (select from standing s where s.review_decision = x.id)
                  and not exists (select from standing s where s.gate_decision = x.id)
+                 and not exists (select from lane l where l.decision_id = x.id and l.ended_at is null)
                  and not exists (select from pipeline_progress r where r.held_decision_id = x.id)
                order by at limit $2)",
             days,

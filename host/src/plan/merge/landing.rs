@@ -70,7 +70,9 @@ pub fn stale(rails: &Rails<'_>, lanes: &mut [Lane]) {
 /// Gives free slots to lanes that wait: the highest priority first, then the oldest. A lane on another
 /// one waits until that one has a commit. Returns their places.
 pub fn promote(rails: &Rails<'_>, lanes: &mut [Lane]) -> Vec<usize> {
-    let used = lanes.iter().filter(|l| !l.ended && l.state.works()).count();
+    // One that nobody can decide about, and for which nothing runs, keeps no other from its slot.
+    let takes = |l: &&Lane| !l.ended && l.state.works() && (l.held.is_none() || l.busy);
+    let used = lanes.iter().filter(takes).count();
     let mut waiting: Vec<usize> = (0..lanes.len())
         .filter(|place| {
             let lane = &lanes[*place];

@@ -23,7 +23,7 @@ pub struct Wanted {
 }
 
 /// Brings `lanes` (those that live) to what `answer` wants: keeps, starts, cancels. `ended` are those that
-/// ended last. Refuses the whole answer where it names what is not there.
+/// ended where these would stand. Refuses the whole answer where it names what is not there.
 pub fn lanes(
     rails: &Rails<'_>,
     candidates: &[Candidate],
@@ -69,6 +69,11 @@ pub fn lanes(
     let mut kept = vec![false; lanes.len()];
     let before = lanes.len();
     for mut plan in planned {
+        if let Some(gone) = without_head(candidates, &plan) {
+            wanted.waiting.push(gone);
+            places.push(None);
+            continue;
+        }
         let on = match plan.on {
             Some(On::Place(place)) => match places.get(place).copied().flatten() {
                 Some(below) => Some(below),
@@ -102,11 +107,15 @@ pub fn lanes(
             places.push(Some(place));
             continue;
         }
+        let base = match on {
+            None => Some(rails.tip.to_owned()),
+            Some(below) => lanes[below].commit.clone(),
+        };
         let tested = ended.iter().find(|lane| {
-            on.is_none()
-                && lane.base.as_deref() == Some(rails.tip)
+            base.is_some()
+                && lane.base == base
                 && lane.same_work(&plan)
-                && was_tried(lane)
+                && was_tried(lane, plan.landing)
         });
         if let Some(tested) = tested {
             let id = tested.id.unwrap_or_default();
@@ -126,10 +135,7 @@ pub fn lanes(
             Some(id) => On::Lane(id),
             None => On::Place(below),
         });
-        plan.base = match on {
-            None => Some(rails.tip.to_owned()),
-            Some(below) => lanes[below].commit.clone(),
-        };
+        plan.base = base;
         lanes.push(plan);
         places.push(Some(lanes.len() - 1));
     }
@@ -141,8 +147,17 @@ pub fn lanes(
     Ok(wanted)
 }
 
+/// The member whose branch is gone: its commit may be, too, and a lane with it would be begun and ended for ever.
+fn without_head(candidates: &[Candidate], plan: &Lane) -> Option<(i32, Why)> {
+    let gone = candidates
+        .iter()
+        .find(|c| c.head_gone && plan.members.contains(&c.id))?;
+    let text = "its branch is gone; it is looked at again when there is one of that name";
+    Some((gone.number, Why::host("lane.head-gone", text)))
+}
+
 /// Why effects give lanes up for good.
-const GIVEN_UP: [&str; 6] = [
+pub const GIVEN_UP: [&str; 6] = [
     "lane.merged",
     "lane.contained",
     "lane.gone",
@@ -153,8 +168,10 @@ const GIVEN_UP: [&str; 6] = [
 
 /// Whether the same work on the same tip would come to the same end: it has a verdict, or it cannot be built
 /// or landed there, and would be begun and given up for ever.
-fn was_tried(lane: &Lane) -> bool {
+fn was_tried(lane: &Lane, landing: Landing) -> bool {
     match lane.state {
+        // What was to land and did not may do so yet.
+        LaneState::Passed => landing == Landing::Never,
         LaneState::Failed | LaneState::Inconclusive | LaneState::Conflict => true,
         LaneState::Cancelled => GIVEN_UP.contains(&lane.why.code.as_str()),
         _ => false,
@@ -273,6 +290,8 @@ fn read(
         why: why(&lane.reason.code, &lane.reason.text, decision),
         held: None,
         blame: vec![],
+        tags: Attrs::new(),
+        busy: false,
         ended: false,
     };
     let twice = planned

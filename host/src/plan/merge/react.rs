@@ -20,7 +20,7 @@ pub enum Act {
         /// The text.
         body: String,
     },
-    /// Sets the status of the present head.
+    /// Sets the status of the head that the event is about, else of the present one.
     Status {
         /// Which one.
         context: String,

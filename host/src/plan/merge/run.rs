@@ -208,8 +208,21 @@ pub struct Triaged {
     pub cancelled: Vec<usize>,
 }
 
-/// Brings the jobs to what an answer of `triage` wants.
+/// Brings the jobs to what an answer of `triage` wants; an answer that is refused changes none.
 pub fn triage(
+    jobs: &mut [Job],
+    numbers: &[i32],
+    answer: &triage::Answer,
+    decision: usize,
+    at: DateTime<Utc>,
+) -> Result<Triaged, Refused> {
+    let mut changed = jobs.to_vec();
+    let triaged = bring(&mut changed, numbers, answer, decision, at)?;
+    jobs.clone_from_slice(&changed);
+    Ok(triaged)
+}
+
+fn bring(
     jobs: &mut [Job],
     numbers: &[i32],
     answer: &triage::Answer,
@@ -263,6 +276,10 @@ pub fn triage(
             );
             return Err(refuse("too-many-attempts", text));
         }
+        if job.reused_from.take().is_some() {
+            // Those attempts are another job's.
+            job.attempts.clear();
+        }
         let number = job.attempts.len() as i32 + 1;
         let before = DateTime::from_timestamp_millis(retry.not_before.cast_signed());
         job.attempts.push(Attempt {
@@ -273,6 +290,19 @@ pub fn triage(
         job.state = JobState::Waiting;
         job.passed = None;
         triaged.retried.push(place);
+    }
+    if !triaged.retried.is_empty() {
+        // What was skipped because one of these failed may go on when it passes.
+        for job in jobs.iter_mut() {
+            let hangs = job.state == JobState::Skipped
+                && job.attempts.is_empty()
+                && job.skipped.as_ref().is_some_and(|s| s.0 == AFTER_FAILED);
+            if hangs {
+                job.state = JobState::Waiting;
+                job.skipped = None;
+            }
+        }
+        after(jobs);
     }
     for name in &answer.cancel {
         triaged.cancelled.push(find(jobs, name)?);

@@ -598,3 +598,195 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_lane_with_a_member_whose_branch_is_gone_is_not_begun() {
+    let mut candidates = [
+        candidate(1, Approval::Approved),
+        candidate(2, Approval::Approved),
+    ];
+    candidates[1].head_gone = true;
+    let mut there = vec![];
+    let wishes = vec![
+        wish(&[2], select::Landing::WhenPassed),
+        wish(&[1], select::Landing::WhenPassed),
+        // On the first, which is not begun, so neither is this.
+        select::Lane {
+            on: Some(0),
+            ..wish(&[1], select::Landing::WhenPassed)
+        },
+    ];
+    let wanted = plan(&candidates, &mut there, &[], wishes).unwrap();
+    assert_eq!(there.len(), 1);
+    assert_eq!(there[0].numbers, [1]);
+    assert_eq!(wanted.waiting.len(), 1);
+    assert_eq!(wanted.waiting[0].1.code, "lane.head-gone");
+}
+
+#[test]
+fn what_hangs_on_a_job_that_is_tried_again_waits_for_it() {
+    let mut all = jobs_of(vec![
+        job("a", &[]),
+        job("b", &["a"]),
+        job("c", &["b"]),
+        job("d", &[]),
+        job("e", &["d"]),
+    ])
+    .unwrap();
+    after(&mut all);
+    for (place, ended) in [(0, "lost"), (3, "exited")] {
+        all[place].attempts[0].ended = Some(ended.to_owned());
+        all[place].state = JobState::Ended;
+        all[place].passed = Some(false);
+    }
+    after(&mut all);
+    let states = |all: &[Job]| all.iter().map(|j| j.state.name()).collect::<Vec<_>>();
+    assert_eq!(
+        states(&all),
+        ["ended", "skipped", "skipped", "ended", "skipped"]
+    );
+    let said = wit_triage::Answer {
+        verdict: None,
+        retry: vec![wit_triage::Retry {
+            job: "a".to_owned(),
+            not_before: 0,
+            attrs: vec![],
+        }],
+        cancel: vec![],
+        findings: vec![],
+        blame: vec![],
+        basis: basis(),
+    };
+    triage(&mut all, &[], &said, 0, rails().at).unwrap();
+    assert_eq!(
+        states(&all),
+        ["waiting", "waiting", "waiting", "ended", "skipped"]
+    );
+    all[0].state = JobState::Ended;
+    all[0].passed = Some(true);
+    assert_eq!(after(&mut all), [1]);
+}
+
+#[test]
+fn a_lane_on_a_lane_that_was_tried_there_is_not_tried_again() {
+    let candidates = [
+        candidate(1, Approval::Approved),
+        candidate(2, Approval::Approved),
+    ];
+    let wishes = || {
+        vec![
+            wish(&[1], select::Landing::WhenPassed),
+            select::Lane {
+                on: Some(0),
+                ..wish(&[2], select::Landing::WhenPassed)
+            },
+        ]
+    };
+    let mut there = vec![];
+    plan(&candidates, &mut there, &[], wishes()).unwrap();
+    with_ids(&mut there);
+    there[0].commit = Some(head(1_000));
+    let mut upper = there.pop().unwrap();
+    upper.base = Some(head(1_000));
+    upper.end(
+        LaneState::Conflict,
+        Why::host("lane.conflict", "no"),
+        rails().at,
+    );
+    plan(&candidates, &mut there, &[upper.clone()], wishes()).unwrap();
+    assert_eq!(there.len(), 1, "{there:#?}");
+    // On another commit it may come out otherwise.
+    there[0].commit = Some(head(1_001));
+    plan(&candidates, &mut there, &[upper], wishes()).unwrap();
+    assert_eq!(there.len(), 2);
+}
+
+#[test]
+fn a_try_that_passed_on_this_tip_is_not_run_again() {
+    let candidates = [candidate(1, Approval::Pending)];
+    let mut there = vec![];
+    plan(
+        &candidates,
+        &mut there,
+        &[],
+        vec![wish(&[1], select::Landing::Never)],
+    )
+    .unwrap();
+    let mut tried = there.remove(0);
+    tried.pass(Why::host("job.passed", "yes"), rails().at);
+    assert!(tried.ended);
+    let tried = [tried];
+    plan(
+        &candidates,
+        &mut there,
+        &tried,
+        vec![wish(&[1], select::Landing::Never)],
+    )
+    .unwrap();
+    assert_eq!(there, []);
+    // What may land is a lane of its own: its pass is found again by its tree.
+    plan(
+        &candidates,
+        &mut there,
+        &tried,
+        vec![wish(&[1], select::Landing::WhenPassed)],
+    )
+    .unwrap();
+    assert_eq!(there.len(), 1);
+}
+
+#[test]
+fn a_lane_that_nobody_can_decide_about_keeps_no_other_from_its_slot() {
+    let candidates = [
+        candidate(1, Approval::Approved),
+        candidate(2, Approval::Approved),
+    ];
+    let rails = Rails {
+        slots: 1,
+        ..rails()
+    };
+    let mut there = vec![];
+    let wishes = vec![
+        wish(&[1], select::Landing::WhenPassed),
+        wish(&[2], select::Landing::WhenPassed),
+    ];
+    plan(&candidates, &mut there, &[], wishes).unwrap();
+    assert_eq!(promote(&rails, &mut there), [0]);
+    assert_eq!(promote(&rails, &mut there), Vec::<usize>::new());
+    there[0].go(LaneState::Running, rails.at);
+    there[0].hold("trapped", "unreachable");
+    there[0].busy = true;
+    assert_eq!(promote(&rails, &mut there), Vec::<usize>::new());
+    there[0].busy = false;
+    assert_eq!(promote(&rails, &mut there), [1]);
+}
+
+#[test]
+fn an_answer_of_triage_that_is_refused_changes_no_job() {
+    let mut all = jobs_of(vec![job("a", &[]), job("b", &[])]).unwrap();
+    after(&mut all);
+    all[0].attempts[0].ended = Some("lost".to_owned());
+    let before = all.clone();
+    let mut said = wit_triage::Answer {
+        verdict: None,
+        retry: vec![wit_triage::Retry {
+            job: "a".to_owned(),
+            not_before: 0,
+            attrs: vec![],
+        }],
+        cancel: vec!["nothing".to_owned()],
+        findings: vec![],
+        blame: vec![],
+        basis: basis(),
+    };
+    let refused = triage(&mut all, &[], &said, 0, rails().at).unwrap_err();
+    assert_eq!(refused.code, "unknown-job");
+    assert_eq!(all, before);
+    // A pass of another job that counted for this one is not its own attempt.
+    said.cancel.clear();
+    all[0].reused_from = Some(7);
+    all[0].state = JobState::Reused;
+    triage(&mut all, &[], &said, 0, rails().at).unwrap();
+    assert_eq!(all[0].reused_from, None);
+    assert_eq!(all[0].attempts, [Attempt::planned(1)]);
+}

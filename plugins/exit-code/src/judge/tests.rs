@@ -169,6 +169,26 @@ fn what_the_machinery_lost_is_tried_again() {
     assert_eq!(answer.retry, []);
 }
 
+/// The host makes ten attempts of a job and no more, whoever asked for them: to ask for another one would
+/// hold the lane for ever.
+#[test]
+fn no_attempt_is_asked_for_that_the_host_does_not_make() {
+    let settings = Settings {
+        retries: 10,
+        ..Settings::default()
+    };
+    let lost = |attempts| Question {
+        work: Work::of("lane", "merge"),
+        jobs: vec![job("a", vec![attempt(1, Some("lost"), None); attempts])],
+    };
+    assert_eq!(decide(&settings, &lost(9)).retry.len(), 1);
+    let answer = decide(&settings, &lost(10));
+    assert_eq!(
+        (answer.verdict, answer.retry.len()),
+        (Some(Inconclusive), 0)
+    );
+}
+
 #[test]
 fn a_run_in_which_no_test_ran_is_no_pass() {
     expect(

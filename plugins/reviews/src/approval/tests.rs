@@ -126,6 +126,28 @@ fn the_last_decisive_word_of_each_counts() {
     );
 }
 
+/// Who may dismiss a review is for the forge to say, and the reviewer may have lost the permission since.
+#[test]
+fn a_dismissal_is_heard_whatever_its_reviewer_may_do() {
+    let gone = powerless(review("cy", "dismissed", "b2"), |review| &mut review.attrs);
+    expect(
+        vec![
+            review("cy", "changes-requested", "b2"),
+            gone.clone(),
+            review("bo", "approved", "b2"),
+        ],
+        vec![],
+        Approved,
+        "review.approved",
+    );
+    expect(
+        vec![review("cy", "approved", "b2"), gone],
+        vec![],
+        Pending,
+        "review.missing",
+    );
+}
+
 #[test]
 fn who_may_not_write_does_not_count() {
     expect(
@@ -134,11 +156,16 @@ fn who_may_not_write_does_not_count() {
         Pending,
         "review.missing",
     );
-    expect(
+    let own = expect(
         vec![],
         vec![line("ann", 1, "r+")],
         Pending,
         "review.no-permission",
+    );
+    // The author may do enough, and that is not the point.
+    assert_eq!(
+        own.basis.reason.text,
+        "0 of 1 person approved b2; the author's own word does not count: somebody else has to approve, or to write `delegate+`."
     );
     expect(
         vec![],
