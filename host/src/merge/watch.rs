@@ -79,9 +79,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Rings that one look answers at most; it looks everywhere anyway.
 const RINGS: usize = 4_096;
 
+/// A repository with its branches.
+type Branches = (Repository, BTreeMap<Branch, Oid>);
+
 /// What one look has read, and what it leaves alone.
 struct Look<'t> {
-    branches: HashMap<String, Option<(Repository, BTreeMap<Branch, Oid>)>>,
+    branches: HashMap<String, Option<Branches>>,
     troubles: &'t mut Troubles,
 }
 
@@ -209,11 +212,7 @@ impl Engine {
     }
 
     /// The branches of a repository; none: another host has it, or it cannot be read for now.
-    async fn branches<'s>(
-        &self,
-        repository: &str,
-        look: &'s mut Look<'_>,
-    ) -> Option<&'s (Repository, BTreeMap<Branch, Oid>)> {
+    async fn branches<'s>(&self, repository: &str, look: &'s mut Look<'_>) -> Option<&'s Branches> {
         if !look.branches.contains_key(repository) {
             let what = Subject::Repository(repository.to_owned());
             let mut found = None;
@@ -236,10 +235,7 @@ impl Engine {
         look.branches.get(repository).and_then(Option::as_ref)
     }
 
-    async fn read_branches(
-        &self,
-        repository: &str,
-    ) -> anyhow::Result<Option<(Repository, BTreeMap<Branch, Oid>)>> {
+    async fn read_branches(&self, repository: &str) -> anyhow::Result<Option<Branches>> {
         match self.forge.open(repository).await {
             Ok(opened) => {
                 let branches = opened.branches().await?;
