@@ -92,6 +92,14 @@ impl Client {
         Address::new(&self.endpoint.url, segments)
     }
 
+    /// An address that people can open: a path is one below this server's.
+    pub(crate) fn absolute(&self, link: &str) -> String {
+        match link.starts_with('/') {
+            true => format!("{}{link}", self.endpoint.url.as_str().trim_end_matches('/')),
+            false => link.to_owned(),
+        }
+    }
+
     /// Reads one document.
     pub(crate) fn get<T: DeserializeOwned>(&self, address: &Address) -> Result<T, Error> {
         document(self.read(address, &[])?)

@@ -30,13 +30,15 @@ pub(super) fn run(context: &Context, verb: Lane) -> Result<Exit, Error> {
         }
         Lane::Show { lane } => {
             let address = client.at(&["lanes", &lane.to_string()]);
-            list::show(context, &client, &address, |lane| show(context, lane))
+            list::show(context, &client, &address, |lane| {
+                show(context, &client, lane)
+            })
         }
         Lane::Log { lane, job, attempt } => log(context, &client, lane, job.as_deref(), attempt),
     }
 }
 
-fn show(context: &Context, lane: Row) -> Result<(), Error> {
+fn show(context: &Context, client: &Client, lane: Row) -> Result<(), Error> {
     let members: Vec<String> = lane
         .members
         .iter()
@@ -63,6 +65,12 @@ fn show(context: &Context, lane: Row) -> Result<(), Error> {
         ("tree", lane.tree.unwrap_or_default()),
         ("blame", blame.join(", ")),
         ("generation", lane.generation.to_string()),
+        (
+            "link",
+            lane.link
+                .map(|link| client.absolute(&link))
+                .unwrap_or_default(),
+        ),
     ]))?;
     let jobs = lane.jobs.unwrap_or_default();
     if jobs.is_empty() {
@@ -89,7 +97,19 @@ fn show(context: &Context, lane: Row) -> Result<(), Error> {
             ));
         }
     }
-    context.out.table(&table)
+    context.out.table(&table)?;
+    // Long, so each has a line of its own.
+    for job in &jobs {
+        for attempt in &job.attempts {
+            if let Some(link) = &attempt.link {
+                let link = client.absolute(link);
+                context
+                    .out
+                    .line(format!("{} {}: {link}", job.name, attempt.number))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn row(job: &Job, attempt: Option<&Attempt>, detail: String) -> Vec<String> {

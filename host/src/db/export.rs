@@ -8,6 +8,7 @@ use futures::TryStreamExt as _;
 use tokio::sync::mpsc;
 
 use super::Db;
+use super::merge::transfer;
 use crate::error::Result;
 
 /// Bytes of one piece of the stream.
@@ -57,6 +58,10 @@ const SECTIONS: &[&str] = &[
     "select jsonb_build_object('type', 'shadow', 'pipeline', p.name, 'hook', s.hook, 'position', s.position,
        'digest', g.digest, 'settings', s.settings, 'deleted_at', s.deleted_at)::text
      from shadow s join pipeline p on p.id = s.pipeline_id join plugin g on g.id = s.plugin_id order by s.id",
+];
+
+/// The history of all of it, which comes last.
+const HISTORY: &[&str] = &[
     // The tag tells an import which history it has already.
     "select jsonb_build_object('type', 'epoch', 'epoch', id, 'tag', tag)::text from epoch order by id",
     "select jsonb_build_object('type', 'generation', 'id', id, 'comment', comment, 'username', username,
@@ -80,7 +85,8 @@ impl Db {
             .execute(&mut *tx)
             .await?;
         let mut piece = BytesMut::with_capacity(CHUNK * 2);
-        for section in SECTIONS {
+        let sections = SECTIONS.iter().chain(transfer::SECTIONS).chain(HISTORY);
+        for section in sections {
             let mut lines = sqlx::query_scalar::<_, String>(*section).fetch(&mut *tx);
             while let Some(line) = lines.try_next().await? {
                 piece.put_slice(line.as_bytes());

@@ -77,6 +77,7 @@ impl Row {
             ended_at: self.ended_at,
             jobs: None,
             generation: self.generation,
+            link: None,
         }
     }
 }
@@ -159,8 +160,10 @@ impl Db {
         .await?;
         let attempts = sqlx::query!(
             r#"select a.job_id, a.key::text as "key!", a.number, a.state, a.ended, a.exit_code, a.detail, a.started_at,
-                 a.ended_at, a.tests_total, a.tests_passed, a.tests, a.outputs, a.artifacts, a.log_bytes
-               from attempt a join job j on j.id = a.job_id where j.lane_id = $1 order by a.job_id, a.number"#,
+                 a.ended_at, a.tests_total, a.tests_passed, a.tests, a.outputs, a.artifacts, a.log_bytes,
+                 s.removed_at as "removed_at?"
+               from attempt a join job j on j.id = a.job_id left join attempt_store s on s.attempt_id = a.id
+               where j.lane_id = $1 order by a.job_id, a.number"#,
             id,
         )
         .fetch_all(&self.read)
@@ -184,6 +187,9 @@ impl Db {
                     outputs: a.outputs.clone(),
                     artifacts: a.artifacts.clone(),
                     log_bytes: a.log_bytes,
+                    link: None,
+                    kept_until: None,
+                    removed_at: a.removed_at,
                 })
                 .collect()
         };

@@ -6,6 +6,7 @@ mod branches;
 mod effects;
 mod facts;
 mod reactions;
+pub(super) mod transfer;
 mod write;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use crate::plan::merge::{
 
 pub use attempts::{Claim, Ended, Running};
 pub use branches::{Head, NewHead, Watched};
-pub use effects::{Built, Effect, EffectKind, Landed, LanePlan, PlanMember};
+pub use effects::{Built, Effect, EffectKind, Landed, LanePlan, PlanMember, Renewed};
 pub use facts::{PullFacts, ReviewRow};
 pub use reactions::Reaction;
 pub use write::{MergeEnd, Standing, StandingChange};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt as _;
-use pointsman_jobs::store::{Retry, Store, StoreError};
+use futures::{StreamExt as _, TryStreamExt as _};
+use pointsman_jobs::store::{Object, Retry, Store, StoreError};
 use pointsman_jobs::{AttemptId, Exit, Local, Outcome, Report, Spec, State, TestOutcome, User};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -269,6 +269,36 @@ impl Backend {
     ) -> anyhow::Result<Option<Vec<u8>>> {
         self.stored(key, &format!("{FILES}/{path}"), from, max)
             .await
+    }
+
+    /// Something that was kept, from this byte on, however long; none: there is no such thing.
+    pub async fn open_artifact(
+        &self,
+        key: &str,
+        path: &str,
+        from: u64,
+    ) -> anyhow::Result<Option<Object>> {
+        let path = format!("{FILES}/{path}");
+        let whole = match self.store.get(key, &path, None).await {
+            Ok(object) => object,
+            Err(StoreError::NotThere(_) | StoreError::BadKey(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if from == 0 {
+            return Ok(Some(whole));
+        }
+        if from >= whole.bytes {
+            let content = futures::stream::empty().boxed();
+            return Ok(Some(Object { content, ..whole }));
+        }
+        let part = self.store.get(key, &path, Some(from..whole.bytes)).await?;
+        Ok(Some(part))
+    }
+
+    /// Removes what an attempt left; nothing is fine, too.
+    pub(super) async fn remove(&self, key: &str) -> anyhow::Result<()> {
+        self.store.remove(key).await?;
+        Ok(())
     }
 
     async fn stored(
