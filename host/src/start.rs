@@ -24,6 +24,7 @@ use crate::merge::{Backend, Engine, LocalForge};
 use crate::plugins::Plugins;
 use crate::policy::{COMPILE_DEADLINE, Compiler, DEFAULT_CALLS_AT_ONCE, Runtime, RuntimeConfig};
 use crate::postgres::{self, Embedded, EmbeddedConfig};
+use crate::runs::Runs;
 use crate::server::{self, App};
 use crate::shadow::Shadows;
 use crate::turn::Worker;
@@ -115,7 +116,12 @@ pub async fn start(
     engine.recover().await?;
     let mut tasks = engine.start(&runtime, config.ceilings, config.decision_days, DRAIN);
     let shadows = Shadows::new(db.clone(), runtime.clone(), stop.clone());
-    tasks.extend([worker.start(DRAIN), tokio::spawn(shadows.run())]);
+    let runs = Runs::new(db.clone(), runtime.clone(), stop.clone(), config.ceilings);
+    tasks.extend([
+        worker.start(DRAIN),
+        runs.start(DRAIN),
+        tokio::spawn(shadows.run()),
+    ]);
     tasks.push(tokio::spawn(refresh_tokens(
         tokens.clone(),
         db.clone(),

@@ -133,9 +133,9 @@ pub(super) fn refused<A>(refused: &Refused, end: &mut MergeEnd) -> Asked<A> {
 }
 
 /// What every answer must keep to.
-fn sound(basis: &Basis) -> Result<(), (&'static str, String)> {
+pub(crate) fn sound(basis: &Basis) -> Result<(), (&'static str, String)> {
     if !basis.notes.is_empty() {
-        let text = "this host keeps no notes of pull requests yet";
+        let text = "this host keeps no notes for this hook yet";
         return Err(("notes-unsupported", text.to_owned()));
     }
     if basis.tags.len() > MAX_TAGS {

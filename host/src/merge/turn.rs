@@ -354,7 +354,7 @@ impl Turn<'_> {
         let Some((jobs, _)) = all.get_mut(&place) else {
             return Ok(());
         };
-        settle(jobs);
+        plan::settle(jobs);
         plan::after(jobs);
         let nothing_ended = !jobs.iter().any(|j| {
             j.reused_from.is_some()
@@ -387,7 +387,10 @@ impl Turn<'_> {
                     match plan::triage(jobs, &lane.numbers, &answer, decision, at) {
                         Ok(triaged) => {
                             for cancelled in triaged.cancelled {
-                                stop(&mut jobs[cancelled], "`triage` does not need it any more");
+                                plan::stop(
+                                    &mut jobs[cancelled],
+                                    "`triage` does not need it any more",
+                                );
                             }
                             if triaged.verdict.is_some() {
                                 lane.blame = triaged.blame;
@@ -502,40 +505,10 @@ impl Turn<'_> {
             }
             if let Some((jobs, _)) = jobs.get_mut(&place) {
                 for job in jobs {
-                    stop(job, &lane.why.text);
+                    plan::stop(job, &lane.why.text);
                 }
             }
         }
         Ok(())
     }
-}
-
-/// Takes over how attempts ended.
-fn settle(jobs: &mut [Job]) {
-    for job in jobs {
-        if !matches!(job.state, JobState::Waiting | JobState::Running) {
-            continue;
-        }
-        if let Some(last) = job.attempts.last()
-            && let Some(ended) = &last.ended
-        {
-            job.state = JobState::Ended;
-            job.passed = Some(ended == "exited" && last.exit_code == Some(0));
-        }
-    }
-}
-
-/// A job that need not go on.
-fn stop(job: &mut Job, why: &str) {
-    if !matches!(job.state, JobState::Waiting | JobState::Running) {
-        return;
-    }
-    job.state = JobState::Cancelled;
-    for attempt in &mut job.attempts {
-        if attempt.ended.is_none() && attempt.id.is_some() && attempt.cancel.is_none() {
-            attempt.cancel = Some(why.to_owned());
-        }
-    }
-    // What was only planned is not begun.
-    job.attempts.retain(|a| a.id.is_some());
 }
