@@ -84,9 +84,9 @@ wire! {
 }
 
 wire! {
-    /// A job of a lane.
+    /// A job of a lane, or of a kernel version's run.
     pub struct Job {
-        /// Unique in its lane.
+        /// Unique in its lane or run.
         pub name: String,
         /// `waiting`, `running`, `ended`, `skipped`, `cancelled` or `reused`.
         pub state: String,

@@ -26,6 +26,7 @@ pub mod pipeline;
 pub mod plugin;
 pub mod pull;
 pub mod run;
+pub mod runs;
 pub mod shadow;
 pub mod token;
 pub mod turn;

@@ -16,6 +16,7 @@ pub mod plugins;
 pub mod policy;
 pub mod postgres;
 pub mod replay;
+pub mod runs;
 pub mod server;
 pub mod shadow;
 pub mod start;

@@ -9,7 +9,7 @@
 //! one database share the pipelines, and a host that dies lets go of those that it held. Should two hosts ever
 //! take the same turn, the second finds its causes gone and writes nothing.
 
-mod ask;
+pub(crate) mod ask;
 mod attempts;
 mod effects;
 mod failpoint;

@@ -98,11 +98,13 @@ fn routes() -> OpenApiRouter<App> {
             kernels::delete_kernel
         ))
         .routes(routes!(kernels::restore_kernel))
+        .routes(routes!(kernels::explain_kernel))
         .routes(routes!(kernels::detect_kernels))
         .routes(routes!(kernels::list_stale))
         .routes(routes!(kernels::list_wanted))
         .routes(routes!(runs::list_runs, runs::report_runs))
         .routes(routes!(runs::get_run))
+        .routes(routes!(runs::request_run))
         .routes(routes!(ignores::list_ignores, ignores::put_ignores))
         .routes(routes!(ignores::delete_ignore))
         .routes(routes!(clusters::list_clusters, clusters::put_clusters))

@@ -25,6 +25,7 @@ use crate::merge::{Backend, Days, Engine, LocalForge, Who};
 use crate::plugins::Plugins;
 use crate::policy::{COMPILE_DEADLINE, Compiler, DEFAULT_CALLS_AT_ONCE, Runtime, RuntimeConfig};
 use crate::postgres::{self, Embedded, EmbeddedConfig};
+use crate::runs::Runs;
 use crate::server::{self, App};
 use crate::shadow::Shadows;
 use crate::turn::Worker;
@@ -128,7 +129,12 @@ pub async fn start(
     };
     let mut tasks = engine.start(&runtime, config.ceilings, days, DRAIN);
     let shadows = Shadows::new(db.clone(), runtime.clone(), stop.clone());
-    tasks.extend([worker.start(DRAIN), tokio::spawn(shadows.run())]);
+    let runs = Runs::new(db.clone(), runtime.clone(), stop.clone(), config.ceilings);
+    tasks.extend([
+        worker.start(DRAIN),
+        runs.start(DRAIN),
+        tokio::spawn(shadows.run()),
+    ]);
     tasks.push(tokio::spawn(refresh_tokens(
         tokens.clone(),
         db.clone(),

@@ -12,6 +12,7 @@ mod ask;
 pub(crate) mod call;
 mod causes;
 mod facts;
+pub(crate) mod jobs;
 mod notes;
 pub(crate) mod question;
 

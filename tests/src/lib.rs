@@ -150,6 +150,17 @@ impl TestHost {
         host
     }
 
+    /// An admin's client of a server that somebody else runs.
+    pub fn of(url: &str, token: &str) -> Self {
+        Self {
+            server: None,
+            url: url.to_owned(),
+            token: token.to_owned(),
+            dir: tempfile::tempdir().expect("a directory"),
+            http: http(),
+        }
+    }
+
     /// Its data directory.
     pub fn dir(&self) -> &Path {
         self.dir.path()

@@ -72,7 +72,11 @@ fn show(context: &Context, client: &Client, lane: Row) -> Result<(), Error> {
                 .unwrap_or_default(),
         ),
     ]))?;
-    let jobs = lane.jobs.unwrap_or_default();
+    jobs(context, &lane.jobs.unwrap_or_default())
+}
+
+/// The jobs of a lane or of a run, one line an attempt.
+pub(super) fn jobs(context: &Context, jobs: &[Job]) -> Result<(), Error> {
     if jobs.is_empty() {
         return Ok(());
     }
@@ -80,7 +84,7 @@ fn show(context: &Context, client: &Client, lane: Row) -> Result<(), Error> {
     let mut table = Table::new(&[
         "JOB", "STATE", "WEIGHT", "ATTEMPT#", "ENDED", "TESTS", "DETAIL",
     ]);
-    for job in &jobs {
+    for job in jobs {
         if job.attempts.is_empty() {
             let detail = match (&job.skipped, job.reused_from) {
                 (Some(skipped), _) => skipped.text.clone(),
@@ -141,6 +145,18 @@ fn log(
 ) -> Result<Exit, Error> {
     let found: Row = client.get(&client.at(&["lanes", &lane.to_string()]))?;
     let jobs = found.jobs.unwrap_or_default();
+    print_log(context, client, &jobs, job, number, "lane show")
+}
+
+/// Prints the log of one attempt; `shown` lists what there is.
+pub(super) fn print_log(
+    context: &Context,
+    client: &Client,
+    jobs: &[Job],
+    job: Option<&str>,
+    number: Option<i32>,
+    shown: &str,
+) -> Result<Exit, Error> {
     let passed = |job: &&Job| job.attempts.last().is_some_and(|a| a.exit_code == Some(0));
     let chosen = match job {
         Some(name) => jobs.iter().find(|j| j.name == name),
@@ -157,7 +173,7 @@ fn log(
     let Some(attempt) = attempt else {
         return Err(Error::usage(
             "there is no such attempt",
-            "`pointsman lane show` lists the jobs of a lane and their attempts",
+            format!("`pointsman {shown}` lists the jobs there are and their attempts"),
         ));
     };
     let mut from = 0_usize;

@@ -164,9 +164,9 @@ fn has_nul(json: &[u8]) -> bool {
 }
 
 /// What every answer must keep to.
-fn sound(basis: &Basis) -> Result<(), (&'static str, String)> {
+pub(crate) fn sound(basis: &Basis) -> Result<(), (&'static str, String)> {
     if !basis.notes.is_empty() {
-        let text = "this host keeps no notes of pull requests yet";
+        let text = "this host keeps no notes for this hook yet";
         return Err(("notes-unsupported", text.to_owned()));
     }
     if basis.tags.len() > MAX_TAGS {

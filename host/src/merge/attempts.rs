@@ -174,15 +174,29 @@ impl Backend {
             .flatten()
             .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
             .collect();
+        let subject: &[(&str, &String)] = match attempt.run {
+            None => &[
+                ("POINTSMAN_COMMIT", &attempt.commit),
+                ("POINTSMAN_TREE", &attempt.tree),
+            ],
+            Some(_) => &[
+                ("POINTSMAN_DISTRO", &attempt.distro),
+                ("POINTSMAN_KERNEL_VERSION", &attempt.version),
+                ("POINTSMAN_PURPOSE", &attempt.purpose),
+                ("POINTSMAN_RELEASE", &attempt.release),
+            ],
+        };
         for (name, value) in [
-            ("POINTSMAN_PIPELINE", attempt.pipeline_name.clone()),
-            ("POINTSMAN_JOB", attempt.job.clone()),
-            ("POINTSMAN_ATTEMPT_NUMBER", attempt.number.to_string()),
-            ("POINTSMAN_COMMIT", attempt.commit.clone()),
-            ("POINTSMAN_TREE", attempt.tree.clone()),
-            ("GIT_CONFIG_GLOBAL", self.git_config.display().to_string()),
-        ] {
-            env.entry(name.to_owned()).or_insert(value);
+            ("POINTSMAN_PIPELINE", &attempt.pipeline_name),
+            ("POINTSMAN_JOB", &attempt.job),
+            ("POINTSMAN_ATTEMPT_NUMBER", &attempt.number.to_string()),
+            ("GIT_CONFIG_GLOBAL", &self.git_config.display().to_string()),
+        ]
+        .iter()
+        .chain(subject)
+        {
+            env.entry((*name).to_owned())
+                .or_insert_with(|| (*value).clone());
         }
         spec.env = env;
         match self.who {

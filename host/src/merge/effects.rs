@@ -347,7 +347,7 @@ impl Engine {
             let why = attempt
                 .cancel
                 .clone()
-                .unwrap_or_else(|| "its lane is over".to_owned());
+                .unwrap_or_else(|| "what it is for is over".to_owned());
             self.db
                 .attempt_ended(id, &Ended::without_report("cancelled", why))
                 .await?;

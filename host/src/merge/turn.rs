@@ -405,7 +405,7 @@ impl Turn<'_> {
         let Some((jobs, _)) = all.get_mut(&place) else {
             return Ok(());
         };
-        settle(jobs);
+        plan::settle(jobs);
         plan::after(jobs);
         let nothing_ended = !jobs.iter().any(|j| {
             j.reused_from.is_some()
@@ -439,7 +439,10 @@ impl Turn<'_> {
                     match plan::triage(jobs, &lane.numbers, &answer, decision, at) {
                         Ok(triaged) => {
                             for cancelled in triaged.cancelled {
-                                stop(&mut jobs[cancelled], "`triage` does not need it any more");
+                                plan::stop(
+                                    &mut jobs[cancelled],
+                                    "`triage` does not need it any more",
+                                );
                             }
                             if triaged.verdict.is_some() {
                                 lane.blame = triaged.blame;
@@ -474,7 +477,7 @@ impl Turn<'_> {
                 // What has not begun would run for nobody.
                 let unbegun = |job: &&mut Job| job.attempts.iter().all(|a| a.id.is_none());
                 for job in jobs.iter_mut().filter(unbegun) {
-                    stop(job, "the run passed without it");
+                    plan::stop(job, "the run passed without it");
                 }
             }
             Some((Verdict::Fail, why)) => lane.end(LaneState::Failed, why, at),
@@ -581,7 +584,7 @@ impl Turn<'_> {
             }
             if let Some((jobs, _)) = jobs.get_mut(&place) {
                 for job in jobs {
-                    stop(job, &lane.why.text);
+                    plan::stop(job, &lane.why.text);
                 }
             }
         }
@@ -600,34 +603,4 @@ fn based(lanes: &mut [Lane]) {
             lanes[place].base = Some(commit);
         }
     }
-}
-
-/// Takes over how attempts ended.
-fn settle(jobs: &mut [Job]) {
-    for job in jobs {
-        if !matches!(job.state, JobState::Waiting | JobState::Running) {
-            continue;
-        }
-        if let Some(last) = job.attempts.last()
-            && let Some(ended) = &last.ended
-        {
-            job.state = JobState::Ended;
-            job.passed = Some(ended == "exited" && last.exit_code == Some(0));
-        }
-    }
-}
-
-/// A job that need not go on.
-fn stop(job: &mut Job, why: &str) {
-    if !matches!(job.state, JobState::Waiting | JobState::Running) {
-        return;
-    }
-    job.state = JobState::Cancelled;
-    for attempt in &mut job.attempts {
-        if attempt.ended.is_none() && attempt.id.is_some() && attempt.cancel.is_none() {
-            attempt.cancel = Some(why.to_owned());
-        }
-    }
-    // What was only planned is not begun.
-    job.attempts.retain(|a| a.id.is_some());
 }

@@ -1,9 +1,9 @@
-//! Runs, reported from outside.
+//! Runs, reported from outside or made by our own jobs.
 
 use axum::extract::State;
 use pointsman_api::generation::Written;
 use pointsman_api::page::Page;
-use pointsman_api::run::{ReportRuns, Run, Verdict};
+use pointsman_api::run::{ReportRuns, RequestRun, Run, Verdict};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -96,7 +96,7 @@ fn describe(body: &ReportRuns) -> String {
     text
 }
 
-/// One run.
+/// One run; of one that our own jobs make, with those and their attempts.
 #[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs", params(("id" = i64, description = "Its id")), responses((status = 200, body = Run)))]
 pub(super) async fn get_run(
     _: Reader,
@@ -104,4 +104,27 @@ pub(super) async fn get_run(
     Path(id): Path<i64>,
 ) -> Result<Json<Run>> {
     Ok(Json(app.db.run(id).await?))
+}
+
+/// Asks for a run of a kernel version, as a person does: also of what failed, or is ignored. The policy `advance` is
+/// told, and says whether it may; with nothing bound to `run`, somebody outside makes it (`/v1/wanted`).
+#[utoipa::path(post, path = "/v1/kernels/{distro}/{version}/request", tag = "runs", params(("distro", description = "The distro's builder name"), ("version", description = "The version")), request_body = RequestRun, responses((status = 200, body = Written)))]
+pub(super) async fn request_run(
+    Writer(actor): Writer,
+    State(app): State<App>,
+    Path((distro, version)): Path<(String, String)>,
+    Json(body): Json<RequestRun>,
+) -> Result<Json<Written>> {
+    let mut batch = app
+        .db
+        .begin(&actor, body.comment.as_deref(), || {
+            let purpose: String = body.purpose.chars().take(32).collect();
+            format!("Ask for a {purpose} of {distro}/{version}")
+        })
+        .await?;
+    let written = app
+        .db
+        .request_run(&mut batch, &actor, &distro, &version, &body.purpose)
+        .await?;
+    Ok(Json(batch.commit(written).await?))
 }

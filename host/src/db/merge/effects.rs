@@ -351,7 +351,7 @@ impl Db {
                 .await?;
             }
         }
-        cause(conn, effect.pipeline, lane).await?;
+        cause(conn, effect.pipeline, Some(lane), None).await?;
         done(conn, effect, "built").await?;
         batch.commit(nothing()).await?;
         Ok(())
@@ -407,7 +407,7 @@ impl Db {
                 give_up(conn, lane, "lane.unlandable", text).await?;
             }
         }
-        cause(conn, effect.pipeline, lane).await?;
+        cause(conn, effect.pipeline, Some(lane), None).await?;
         done(conn, effect, "landed").await?;
         batch.commit(nothing()).await?;
         Ok(())
@@ -456,7 +456,7 @@ impl Db {
         if !called_off {
             return Ok(false);
         }
-        cause(conn, effect.pipeline, lane).await?;
+        cause(conn, effect.pipeline, Some(lane), None).await?;
         done(conn, effect, "called off").await?;
         batch.commit(nothing()).await?;
         Ok(true)
@@ -506,11 +506,19 @@ async fn give_up(conn: &mut PgConnection, lane: i64, code: &str, text: &str) -> 
     Ok(())
 }
 
-pub(super) async fn cause(conn: &mut PgConnection, pipeline: i32, lane: i64) -> Result<()> {
+/// The pipeline looks at this lane, or at this run, again.
+pub(super) async fn cause(
+    conn: &mut PgConnection,
+    pipeline: i32,
+    lane: Option<i64>,
+    run: Option<i64>,
+) -> Result<()> {
     sqlx::query!(
-        "insert into cause (pipeline_id, kind, lane_id) values ($1, 'lane', $2)",
+        "insert into cause (pipeline_id, kind, lane_id, run_id)
+         values ($1, case when $3::bigint is null then 'lane' else 'run' end, $2, $3)",
         pipeline,
         lane,
+        run,
     )
     .execute(conn)
     .await?;

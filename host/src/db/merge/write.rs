@@ -198,7 +198,7 @@ impl Db {
             if let Some(lane) = lanes.get(*place)
                 && !overtaken.contains(lane)
             {
-                write_jobs(conn, start.pipeline, *lane, now, before).await?;
+                write_jobs(conn, start.pipeline, Subject::Lane(*lane), now, before).await?;
             }
         }
         for (pull, head, wanted) in &end.acts {
@@ -506,10 +506,19 @@ pub(super) async fn effect(
     Ok(())
 }
 
-async fn write_jobs(
+/// What jobs are of.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::db) enum Subject {
+    /// A lane.
+    Lane(i64),
+    /// A kernel version's run.
+    Run(i64),
+}
+
+pub(in crate::db) async fn write_jobs(
     conn: &mut PgConnection,
     pipeline: i32,
-    lane: i64,
+    subject: Subject,
     now: &[Job],
     before: &[Job],
 ) -> Result<()> {
@@ -536,7 +545,7 @@ async fn write_jobs(
                 .await?;
                 id
             }
-            None => insert_job(conn, lane, job).await?,
+            None => insert_job(conn, subject, job).await?,
         };
         for attempt in &job.attempts {
             let known = attempt
@@ -548,11 +557,15 @@ async fn write_jobs(
     Ok(())
 }
 
-async fn insert_job(conn: &mut PgConnection, lane: i64, job: &Job) -> Result<i64> {
+async fn insert_job(conn: &mut PgConnection, subject: Subject, job: &Job) -> Result<i64> {
+    let (lane, run) = match subject {
+        Subject::Lane(id) => (Some(id), None),
+        Subject::Run(id) => (None, Some(id)),
+    };
     Ok(sqlx::query_scalar!(
-        "insert into job (lane_id, name, spec, spec_digest, weight, after, state, skipped_code, skipped_text,
+        "insert into job (lane_id, run_id, name, spec, spec_digest, weight, after, state, skipped_code, skipped_text,
            reused_from, passed)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning id",
+         values ($1, $12, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning id",
         lane,
         job.name,
         job.spec,
@@ -564,6 +577,7 @@ async fn insert_job(conn: &mut PgConnection, lane: i64, job: &Job) -> Result<i64
         job.skipped.as_ref().map(|s| s.1.as_str()),
         job.reused_from,
         job.passed,
+        run,
     )
     .fetch_one(conn)
     .await?)

@@ -1,4 +1,4 @@
-//! The jobs of a lane, and what becomes of them.
+//! The jobs of an answer, and what becomes of them.
 
 use std::collections::HashSet;
 
