@@ -72,11 +72,11 @@ fn show(context: &Context, client: &Client, lane: Row) -> Result<(), Error> {
                 .unwrap_or_default(),
         ),
     ]))?;
-    jobs(context, &lane.jobs.unwrap_or_default())
+    jobs(context, client, &lane.jobs.unwrap_or_default())
 }
 
 /// The jobs of a lane or of a run, one line an attempt.
-pub(super) fn jobs(context: &Context, jobs: &[Job]) -> Result<(), Error> {
+pub(super) fn jobs(context: &Context, client: &Client, jobs: &[Job]) -> Result<(), Error> {
     if jobs.is_empty() {
         return Ok(());
     }
@@ -103,7 +103,7 @@ pub(super) fn jobs(context: &Context, jobs: &[Job]) -> Result<(), Error> {
     }
     context.out.table(&table)?;
     // Long, so each has a line of its own.
-    for job in &jobs {
+    for job in jobs {
         for attempt in &job.attempts {
             if let Some(link) = &attempt.link {
                 let link = client.absolute(link);
@@ -176,16 +176,27 @@ pub(super) fn print_log(
             format!("`pointsman {shown}` lists the jobs there are and their attempts"),
         ));
     };
-    let mut from = 0_usize;
+    let mut from = 0_u64;
+    // The beginning of a character that the next part ends.
+    let mut rest: Vec<u8> = vec![];
     loop {
         let address = client
             .at(&["attempts", &attempt.key, "log"])
             .maybe("from", Some(from.to_string()));
-        let part = client.bytes(&address)?;
-        if part.is_empty() {
+        let (part, next) = client.bytes(&address)?;
+        let is_end = part.is_empty();
+        // Of a long log the middle is cut: the reply says where it goes on.
+        from = next.unwrap_or(from + part.len() as u64);
+        rest.extend(part);
+        let whole = match std::str::from_utf8(&rest) {
+            Err(error) if error.error_len().is_none() && !is_end => error.valid_up_to(),
+            _ => rest.len(),
+        };
+        let after = rest.split_off(whole);
+        context.out.raw(&String::from_utf8_lossy(&rest))?;
+        rest = after;
+        if is_end {
             return Ok(Exit::Ok);
         }
-        from += part.len();
-        context.out.raw(&String::from_utf8_lossy(&part))?;
     }
 }

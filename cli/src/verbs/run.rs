@@ -61,7 +61,7 @@ pub(super) fn run(context: &Context, verb: Run) -> Result<Exit, Error> {
                     ("comment", run.comment),
                     ("generation", run.generation.to_string()),
                 ]))?;
-                lane::jobs(context, &run.jobs.unwrap_or_default())
+                lane::jobs(context, &client, &run.jobs.unwrap_or_default())
             })
         }
         Run::Log { id, job, attempt } => {

@@ -56,7 +56,8 @@ impl Db {
                  a.number, a.state, a.ended, a.exit_code, a.detail, a.started_at, a.ended_at, a.tests_total,
                  a.tests_passed, a.tests, a.artifacts, a.log_bytes, s.removed_at as "removed_at?"
                from attempt a join job j on j.id = a.job_id left join lane l on l.id = j.lane_id
-               left join pipeline p on p.id = l.pipeline_id left join attempt_store s on s.attempt_id = a.id
+               left join run u on u.id = j.run_id
+               left join pipeline p on p.id = coalesce(l.pipeline_id, u.pipeline_id) left join attempt_store s on s.attempt_id = a.id
                where a.key = case when $1 ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then $1::text::uuid end"#,
             key,
         )

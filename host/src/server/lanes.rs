@@ -8,7 +8,7 @@ use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Duration, Utc};
 use pointsman_api::generation::Written;
-use pointsman_api::lane::{Lane, Tip};
+use pointsman_api::lane::{Job, Lane, Tip};
 use pointsman_api::page::Page;
 use pointsman_api::pull::{NewPipeline, PullAction};
 use serde::{Deserialize, Serialize};
@@ -253,7 +253,17 @@ fn link(app: &App, now: DateTime<Utc>, lane: &mut Lane) {
     let until = app.links.until(now);
     let token = app.links.lane(lane.id, lane.created_at, until);
     lane.link = Some(app.links.address(&token));
-    for attempt in lane.jobs.iter_mut().flatten().flat_map(|j| &mut j.attempts) {
+    link_attempts(app, now, lane.jobs.iter_mut().flatten());
+}
+
+/// As [`link`], for the attempts of jobs.
+pub(super) fn link_attempts<'j>(
+    app: &App,
+    now: DateTime<Utc>,
+    jobs: impl Iterator<Item = &'j mut Job>,
+) {
+    let until = app.links.until(now);
+    for attempt in jobs.flat_map(|job| &mut job.attempts) {
         let token = app.links.attempt(&attempt.key, until);
         attempt.link = token.map(|token| app.links.address(&token));
         if attempt.removed_at.is_none() {

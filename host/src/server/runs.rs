@@ -1,6 +1,7 @@
 //! Runs, reported from outside or made by our own jobs.
 
 use axum::extract::State;
+use chrono::Utc;
 use pointsman_api::generation::Written;
 use pointsman_api::page::Page;
 use pointsman_api::run::{ReportRuns, RequestRun, Run, Verdict};
@@ -11,6 +12,7 @@ use super::App;
 use super::auth::{Reader, Writer};
 use super::extract::{Json, Path, Query, batch_size, limit};
 use super::kernels::distro;
+use super::lanes::link_attempts;
 use crate::db::run::Filter;
 use crate::error::Result;
 
@@ -103,7 +105,9 @@ pub(super) async fn get_run(
     State(app): State<App>,
     Path(id): Path<i64>,
 ) -> Result<Json<Run>> {
-    Ok(Json(app.db.run(id).await?))
+    let mut run = app.db.run(id).await?;
+    link_attempts(&app, Utc::now(), run.jobs.iter_mut().flatten());
+    Ok(Json(run))
 }
 
 /// Asks for a run of a kernel version, as a person does: also of what failed, or is ignored. The policy `advance` is
