@@ -304,5 +304,27 @@ async fn a_server_with_repositories_and_no_git_says_so_and_does_not_start() {
         .expect("the command");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{told}");
-    assert!(told.contains("git"), "{told}");
+    assert!(told.contains("the record has repositories"), "{told}");
+    // A server that has none needs no git.
+    let database = TestDatabase::new().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let child = pointsman()
+        .args(["serve", "--listen", "127.0.0.1:0", "--stop-with-stdin"])
+        .arg("--data-dir")
+        .arg(dir.path())
+        .env("DATABASE_URL", &database.url)
+        .env("PATH", "/nonexistent")
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the command");
+    wait_for("it serves", async || {
+        dir.path().join("url").is_file().then_some(())
+    })
+    .await;
+    // Its standard input ends.
+    let output = child.wait_with_output().expect("it ends");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("there is no git to work with"), "{told}");
 }

@@ -37,21 +37,21 @@ struct Trouble {
 
 impl Troubles {
     /// It failed, and is left alone for now.
-    pub(super) fn rests(&self, what: &Subject) -> bool {
+    pub(super) fn rests(&self, what: &Subject, now: Instant) -> bool {
         let trouble = self.0.get(what);
-        trouble.is_some_and(|trouble| Instant::now() < trouble.until)
+        trouble.is_some_and(|trouble| now < trouble.until)
     }
 
     /// It failed; gives how long it rests.
-    pub(super) fn failed(&mut self, what: Subject) -> Duration {
+    pub(super) fn failed(&mut self, what: Subject, now: Instant) -> Duration {
         let trouble = self.0.entry(what).or_insert(Trouble {
             failures: 0,
-            until: Instant::now(),
+            until: now,
         });
         let rest = FIRST_REST.saturating_mul(1 << trouble.failures.min(16));
         let rest = rest.min(LONGEST_REST);
         trouble.failures = trouble.failures.saturating_add(1);
-        trouble.until = Instant::now() + rest;
+        trouble.until = now + rest;
         rest
     }
 
@@ -61,8 +61,7 @@ impl Troubles {
     }
 
     /// Forgets what is not there any more.
-    pub(super) fn forget_old(&mut self) {
-        let now = Instant::now();
+    pub(super) fn forget_old(&mut self, now: Instant) {
         self.0
             .retain(|_, trouble| now < trouble.until + FORGET_AFTER);
     }
@@ -72,23 +71,25 @@ impl Troubles {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn what_fails_rests_longer_each_time_and_a_minute_at_most() {
+    #[test]
+    fn what_fails_rests_longer_each_time_and_a_minute_at_most() {
+        let mut now = Instant::now();
         let mut troubles = Troubles::default();
         let what = Subject::Target(1);
         let mut rests = vec![];
         for _ in 0..8 {
-            rests.push(troubles.failed(what.clone()).as_secs());
-            assert!(troubles.rests(&what));
-            assert!(!troubles.rests(&Subject::Target(2)));
-            tokio::time::advance(Duration::from_secs(60)).await;
-            assert!(!troubles.rests(&what));
+            rests.push(troubles.failed(what.clone(), now).as_secs());
+            assert!(troubles.rests(&what, now));
+            assert!(!troubles.rests(&Subject::Target(2), now));
+            now += LONGEST_REST;
+            assert!(!troubles.rests(&what, now));
         }
         assert_eq!(rests, [1, 2, 4, 8, 16, 32, 60, 60]);
         troubles.over(&what);
-        assert_eq!(troubles.failed(what.clone()).as_secs(), 1);
-        tokio::time::advance(FORGET_AFTER + FIRST_REST).await;
-        troubles.forget_old();
+        assert_eq!(troubles.failed(what.clone(), now).as_secs(), 1);
+        troubles.forget_old(now + FORGET_AFTER);
+        assert!(!troubles.0.is_empty());
+        troubles.forget_old(now + FORGET_AFTER + FIRST_REST);
         assert!(troubles.0.is_empty());
     }
 }

@@ -153,7 +153,7 @@ impl Engine {
     }
 
     async fn look(&self, troubles: &mut Troubles) -> anyhow::Result<()> {
-        troubles.forget_old();
+        troubles.forget_old(Instant::now());
         let mut look = Look {
             branches: HashMap::new(),
             troubles,
@@ -161,7 +161,7 @@ impl Engine {
         let watched = self.db.watched().await?;
         for target in &watched {
             let what = Subject::Target(target.pipeline);
-            if look.troubles.rests(&what) {
+            if look.troubles.rests(&what, Instant::now()) {
                 continue;
             }
             match self.look_at_target(target, &mut look).await {
@@ -172,7 +172,7 @@ impl Engine {
                         repository,
                         branch,
                         cause = format!("{error:#}"),
-                        again_in_s = look.troubles.failed(what).as_secs(),
+                        again_in_s = look.troubles.failed(what, Instant::now()).as_secs(),
                         "a branch cannot be looked at"
                     );
                 }
@@ -184,7 +184,7 @@ impl Engine {
             let there = self.where_it_is(&head, &mut look).await;
             // Another commit is another question.
             let what = Subject::Head(head.id, there.as_ref().ok().copied().flatten());
-            if look.troubles.rests(&what) {
+            if look.troubles.rests(&what, Instant::now()) {
                 continue;
             }
             let looked = match there {
@@ -202,7 +202,7 @@ impl Engine {
                         repository,
                         number,
                         cause = format!("{error:#}"),
-                        again_in_s = look.troubles.failed(what).as_secs(),
+                        again_in_s = look.troubles.failed(what, Instant::now()).as_secs(),
                         "a head cannot be looked at"
                     );
                 }
@@ -216,7 +216,7 @@ impl Engine {
         if !look.branches.contains_key(repository) {
             let what = Subject::Repository(repository.to_owned());
             let mut found = None;
-            if !look.troubles.rests(&what) {
+            if !look.troubles.rests(&what, Instant::now()) {
                 match self.read_branches(repository).await {
                     Ok(read) => {
                         look.troubles.over(&what);
@@ -225,7 +225,7 @@ impl Engine {
                     Err(error) => tracing::warn!(
                         repository,
                         cause = format!("{error:#}"),
-                        again_in_s = look.troubles.failed(what).as_secs(),
+                        again_in_s = look.troubles.failed(what, Instant::now()).as_secs(),
                         "a repository cannot be looked at"
                     ),
                 }
