@@ -118,23 +118,38 @@ language sql stable as $$
         and exists (select from event e where e.epoch = g.epoch and e.tx = g.tx and e.id > r.event_id)))
 $$;
 
+-- Whether our own jobs may begin with a wish. A function that is not inlined, so that however the planner
+-- guesses, wishes are looked at in their order until one is found, and each costs some lookups.
+create function kernel_may_start(wish kernel_wanted) returns boolean
+language plpgsql stable as $$
+begin
+  -- Nobody is at it, here or outside. A wish without a release is served by a run of any.
+  if exists (select from run r where r.kernel_version_id = wish.kernel_version_id and r.purpose = wish.purpose
+             and (wish.release = '' or r.release = wish.release) and r.verdict is null and r.deleted_at is null) then
+    return false;
+  end if;
+  -- What is ignored runs only when a person asks.
+  if exists (select from kernel_ignored i where i.kernel_version_id = wish.kernel_version_id)
+    and not exists (select from kernel_request q where q.kernel_version_id = wish.kernel_version_id
+                    and q.purpose = wish.purpose and q.ended_at is null) then
+    return false;
+  end if;
+  -- A job of an earlier run may still be on its way to its end.
+  if exists (select from run r join job j on j.run_id = r.id join attempt a on a.job_id = j.id
+             where r.kernel_version_id = wish.kernel_version_id and a.state <> 'ended') then
+    return false;
+  end if;
+  -- A run that ended meanwhile may be just what was wished for: `advance` says so first.
+  if exists (select from run r where r.kernel_version_id = wish.kernel_version_id
+             and not kernel_turn_has_seen(r.generation)) then
+    return false;
+  end if;
+  return exists (select from kernel_version k where k.id = wish.kernel_version_id and k.deleted_at is null);
+end $$;
+
 -- Wishes that our own jobs may begin with.
 create view kernel_startable as
-  select w.* from kernel_wanted w join kernel_version k on k.id = w.kernel_version_id
-  where w.not_before is null and k.deleted_at is null
-    -- What is ignored runs only when a person asks.
-    and (not exists (select from kernel_ignored i where i.kernel_version_id = w.kernel_version_id)
-      or exists (select from kernel_request q where q.kernel_version_id = w.kernel_version_id
-                 and q.purpose = w.purpose and q.ended_at is null))
-    -- Nobody is at it, here or outside. A wish without a release is served by a run of any.
-    and not exists (select from run r where r.kernel_version_id = w.kernel_version_id and r.purpose = w.purpose
-                    and (w.release = '' or r.release = w.release) and r.verdict is null and r.deleted_at is null)
-    -- A job of an earlier run may still be on its way to its end.
-    and not exists (select from run r join job j on j.run_id = r.id join attempt a on a.job_id = j.id
-                    where r.kernel_version_id = w.kernel_version_id and a.state <> 'ended')
-    -- A run that ended meanwhile may be just what was wished for: `advance` says so first.
-    and not exists (select from run r where r.kernel_version_id = w.kernel_version_id
-                    and not kernel_turn_has_seen(r.generation));
+  select w.* from kernel_wanted w where w.not_before is null and kernel_may_start(w);
 
 -- Our own runs that go on, and why they should not: none where they may.
 create view kernel_living as

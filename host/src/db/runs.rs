@@ -119,18 +119,37 @@ impl Db {
 
     /// The kernel pipelines that have something to do about their runs.
     pub async fn runs_work(&self) -> Result<Vec<i32>> {
-        Ok(sqlx::query_scalar!(
-            "select p.id from pipeline p left join kernel_pipeline s on s.id = p.id
-             where p.kind = 'kernel' and p.deleted_at is null and p.paused is null and (
-               exists (select from cause c where c.pipeline_id = p.id)
-               or exists (select from kernel_living r where r.pipeline_id = p.id and r.unwanted is not null)
-               or exists (select from binding b where b.pipeline_id = p.id and b.hook = 'run' and b.deleted_at is null)
-                 and (select count(*) from kernel_living r where r.pipeline_id = p.id) < coalesce(s.slots, $1)
-                 and exists (select from kernel_startable))",
+        let pipelines = sqlx::query!(
+            r#"select p.id, (exists (select from cause c where c.pipeline_id = p.id)
+                 or exists (select from kernel_living r where r.pipeline_id = p.id and r.unwanted is not null))
+                 as "due!",
+               (exists (select from binding b where b.pipeline_id = p.id and b.hook = 'run' and b.deleted_at is null)
+                 and (select count(*) from run r where r.pipeline_id = p.id and r.verdict is null
+                      and r.deleted_at is null) < coalesce(s.slots, $1)) as "free!"
+               from pipeline p left join kernel_pipeline s on s.id = p.id
+               where p.kind = 'kernel' and p.deleted_at is null and p.paused is null"#,
             DEFAULT_SLOTS,
         )
         .fetch_all(&self.read)
-        .await?)
+        .await?;
+        let mut work = vec![];
+        for pipeline in pipelines {
+            if pipeline.due || pipeline.free && self.something_starts().await? {
+                work.push(pipeline.id);
+            }
+        }
+        Ok(work)
+    }
+
+    /// Whether there is a wish to start. In their order, so that the first one ends the search.
+    async fn something_starts(&self) -> Result<bool> {
+        let first = sqlx::query_scalar!(
+            "select kernel_version_id from kernel_startable
+             order by priority desc, since, kernel_version_id limit 1"
+        )
+        .fetch_optional(&self.read)
+        .await?;
+        Ok(first.is_some())
     }
 
     /// Wishes that could not be started may be tried again by now.
@@ -243,10 +262,10 @@ impl Db {
             r#"select w.kernel_version_id as "kernel!", k.distro_id, d.name as distro, d.variant, k.version, k.packages,
                  w.purpose as "purpose!", w.release as "release!", w.held_tries as "tries!",
                  coalesce(t.tags, '{}') as "tags!"
-               from kernel_startable w join kernel_version k on k.id = w.kernel_version_id
-               join distro d on d.id = k.distro_id
+               from (select * from kernel_startable order by priority desc, since, kernel_version_id limit $2) w
+               join kernel_version k on k.id = w.kernel_version_id join distro d on d.id = k.distro_id
                left join distro_tags t on t.pipeline_id = $1 and t.distro_id = d.id
-               order by w.priority desc, w.since, w.kernel_version_id limit $2"#,
+               order by w.priority desc, w.since, w.kernel_version_id"#,
             pipeline,
             limit,
         )

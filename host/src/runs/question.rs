@@ -30,16 +30,15 @@ pub(super) fn work(pipeline: &str, subject: &Subject, past: &[Past]) -> types::W
         members: vec![],
         changed: String::new(),
         changed_total: 0,
-        runs: past.iter().map(past_run).collect(),
+        runs: past.iter().map(|past| past_run(subject, past)).collect(),
         tags: subject.tags.clone(),
         attrs: attrs.into_iter().collect(),
     }
 }
 
-fn past_run(past: &Past) -> types::PastRun {
+fn past_run(subject: &Subject, past: &Past) -> types::PastRun {
     types::PastRun {
-        // Of the same name and purpose: the question names both.
-        purpose: String::new(),
+        purpose: subject.purpose.clone(),
         commit: String::new(),
         base: String::new(),
         at: instant(past.at),

@@ -57,7 +57,7 @@ impl Causes {
                     touched.extend(name);
                 }
                 "run" | "kernel_request" => {
-                    touched.extend(change.name.split(' ').next().and_then(kernel_name))
+                    touched.extend(change.name.split(' ').next().and_then(kernel_name));
                 }
                 "host_kernel" => {
                     let name = change.name.split(' ').nth(1).and_then(kernel_name);
