@@ -1,5 +1,7 @@
 //! Kernel versions.
 
+use crate::lane::Held;
+use crate::pull::Condition;
 use crate::wire;
 use chrono::{DateTime, Utc};
 
@@ -163,7 +165,7 @@ wire! {
 }
 
 wire! {
-    /// A run that the policy wants and nobody has reported yet.
+    /// A run that the policy wants and that has not ended yet.
     pub struct Wanted {
         /// The distro's builder name.
         pub distro: String,
@@ -183,5 +185,22 @@ wire! {
         pub since: DateTime<Utc>,
         /// The decision behind it.
         pub decision: i64,
+        /// Why our own jobs do not make it, if they were to: code and text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub held: Option<Held>,
+        /// The run of our own that is at it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub run: Option<i64>,
+    }
+}
+
+wire! {
+    /// Why a kernel version does not go on: what its next run waits for, in order. The first that is not met is the
+    /// answer.
+    pub struct KernelWhy {
+        /// The version.
+        pub kernel: Kernel,
+        /// `recorded`, `pipeline`, `heeded` (where it is ignored), `wanted`, `running`.
+        pub conditions: Vec<Condition>,
     }
 }

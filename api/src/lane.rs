@@ -66,6 +66,10 @@ wire! {
         pub jobs: Option<Vec<Job>>,
         /// The generation that last changed it.
         pub generation: i64,
+        /// A page of it that opens with no token until the link expires: an address, or a path on this server where
+        /// that was not told its public address.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub link: Option<String>,
     }
 }
 
@@ -80,9 +84,9 @@ wire! {
 }
 
 wire! {
-    /// A job of a lane.
+    /// A job of a lane, or of a kernel version's run.
     pub struct Job {
-        /// Unique in its lane.
+        /// Unique in its lane or run.
         pub name: String,
         /// `waiting`, `running`, `ended`, `skipped`, `cancelled` or `reused`.
         pub state: String,
@@ -139,6 +143,15 @@ wire! {
         pub artifacts: serde_json::Value,
         /// Bytes of its log.
         pub log_bytes: i64,
+        /// Until when its log and its files are kept at least; absent: it has not ended, or they are gone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub kept_until: Option<DateTime<Utc>>,
+        /// When its log and its files were removed; the record of how it ended stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub removed_at: Option<DateTime<Utc>>,
+        /// A page with its log and its files that opens with no token until the link expires; as of a lane.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub link: Option<String>,
     }
 }
 

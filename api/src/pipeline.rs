@@ -92,6 +92,9 @@ wire! {
         /// What a pipeline of kind `merge` lands where.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub merging: Option<crate::pull::Merging>,
+        /// What a pipeline of kind `kernel` runs by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub running: Option<Running>,
         /// Sweeps still to be done: looks at many versions again, after a swap or a new pattern.
         pub pending: i64,
         /// True when it has decided about everything that is committed.
@@ -100,6 +103,16 @@ wire! {
         pub turns: i64,
         /// The generation that last changed it.
         pub generation: i64,
+    }
+}
+
+wire! {
+    /// What a kernel pipeline runs by itself, where a policy is bound to `run`.
+    pub struct Running {
+        /// Runs that go on at once.
+        pub slots: i32,
+        /// The ids of those that do, the oldest first.
+        pub runs: Vec<i64>,
     }
 }
 
@@ -114,7 +127,7 @@ wire! {
         pub paused: Option<String>,
         /// Close the tree with this reason: nothing lands; an empty one opens it. Merge pipelines only.
         pub frozen: Option<String>,
-        /// Lanes that may run at once, 1 to 64. Merge pipelines only.
+        /// Lanes, or runs of kernel versions, that may go on at once, 1 to 64.
         pub slots: Option<i32>,
     }
 }

@@ -1,5 +1,6 @@
 //! Runs: builds and tests of a kernel version, by our own jobs or reported from outside.
 
+use crate::lane::{Held, Job};
 use crate::wire;
 use chrono::{DateTime, Utc};
 
@@ -39,10 +40,25 @@ wire! {
         /// The reporter's own name for it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub key: Option<String>,
-        /// The token's name.
+        /// The token's name; `pipeline:` and the pipeline's for a run of our own.
         pub reported_by: String,
-        /// When it was first reported.
+        /// When it was first reported, or begun.
         pub at: DateTime<Utc>,
+        /// When one that was reported as running, or begun here, got its verdict.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub ended_at: Option<DateTime<Utc>>,
+        /// The pipeline that makes it; absent: somebody outside does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub pipeline: Option<String>,
+        /// What `run` said of it, or `triage` once it has ended: the decision.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub decision: Option<i64>,
+        /// Why nobody can say what becomes of it, if that is so: code and text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub held: Option<Held>,
+        /// Its jobs; only where one run of our own is asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub jobs: Option<Vec<Job>>,
         /// The generation that last changed it.
         pub generation: i64,
     }
@@ -86,5 +102,17 @@ wire! {
         pub comment: Option<String>,
         /// At most 10,000.
         pub runs: Vec<ReportRun>,
+    }
+}
+
+wire! {
+    /// A run to ask for: `advance` sees the wish of a person, and it starts once that policy lets it.
+    #[serde(deny_unknown_fields)]
+    pub struct RequestRun {
+        /// Why; the generation's comment.
+        #[serde(default)]
+        pub comment: Option<String>,
+        /// `fetch`, `build`, `test`.
+        pub purpose: String,
     }
 }

@@ -429,8 +429,8 @@ impl Site {
                 .sum()
         };
         Ok(Spent {
-            turns: sum("pointsman_turn_seconds_count"),
-            wall: sum("pointsman_turn_seconds_sum"),
+            turns: sum("pointsman_turn_seconds_count{kind=\"merge\"}"),
+            wall: sum("pointsman_turn_seconds_sum{kind=\"merge\"}"),
             guest: sum("pointsman_decision_seconds_sum"),
         })
     }

@@ -92,6 +92,14 @@ impl Client {
         Address::new(&self.endpoint.url, segments)
     }
 
+    /// An address that people can open: a path is one below this server's.
+    pub(crate) fn absolute(&self, link: &str) -> String {
+        match link.starts_with('/') {
+            true => format!("{}{link}", self.endpoint.url.as_str().trim_end_matches('/')),
+            false => link.to_owned(),
+        }
+    }
+
     /// Reads one document.
     pub(crate) fn get<T: DeserializeOwned>(&self, address: &Address) -> Result<T, Error> {
         document(self.read(address, &[])?)
@@ -124,11 +132,15 @@ impl Client {
     }
 
     /// Reads bytes: a part of a log or of a file.
-    pub(crate) fn bytes(&self, address: &Address) -> Result<Vec<u8>, Error> {
+    pub(crate) fn bytes(&self, address: &Address) -> Result<(Vec<u8>, Option<u64>), Error> {
         let mut response = self.read(address, &[])?;
+        let next = response.headers().get("pointsman-next");
+        let next = next.and_then(|next| next.to_str().ok()?.parse().ok());
         let body = response.body_mut().with_config().limit(MAX_PART_BYTES);
-        body.read_to_vec()
-            .map_err(|error| Error::failed(format!("the answer broke off: {error}")))
+        let bytes = body
+            .read_to_vec()
+            .map_err(|error| Error::failed(format!("the answer broke off: {error}")))?;
+        Ok((bytes, next))
     }
 
     /// Writes: sends `body` as JSON and reads the answer.

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::links::PublicUrl;
 use crate::policy::CallLimits;
 
 /// Where the record is.
@@ -19,6 +20,10 @@ pub enum Database {
 pub const DEFAULT_PORT: u16 = 8650;
 /// Days that decisions are kept unless told otherwise.
 pub const DEFAULT_DECISION_DAYS: u16 = 400;
+/// Days that logs and files of attempts are kept unless told otherwise.
+pub const DEFAULT_ARTIFACT_DAYS: u16 = 90;
+/// Days that links to them are good for unless told otherwise.
+pub const DEFAULT_LINK_DAYS: u16 = 30;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -47,6 +52,14 @@ pub struct Config {
     pub job_user: JobUser,
     /// Days that decisions are kept.
     pub decision_days: u16,
+    /// Days that logs and files of attempts are kept.
+    pub artifact_days: u16,
+    /// Days that links to them are good for.
+    pub link_days: u16,
+    /// The secret that links are signed with, if hosts share one; none: the data directory's own.
+    pub link_secret: Option<PathBuf>,
+    /// The server's own address as people see it.
+    pub public_url: Option<PublicUrl>,
     /// The most that a binding may let one call use.
     pub ceilings: CallLimits,
 }
@@ -88,6 +101,10 @@ impl Config {
             data_dir,
             compile_command: None,
             decision_days: DEFAULT_DECISION_DAYS,
+            artifact_days: DEFAULT_ARTIFACT_DAYS,
+            link_days: DEFAULT_LINK_DAYS,
+            link_secret: None,
+            public_url: None,
             ceilings: CallLimits::CEILINGS,
         }
     }

@@ -5,6 +5,7 @@
 //! parameter, never text); everything else is checked at compile time.
 
 pub mod batch;
+pub mod browse;
 pub mod cluster;
 pub mod cursor;
 pub mod decision;
@@ -25,9 +26,11 @@ pub mod pipeline;
 pub mod plugin;
 pub mod pull;
 pub mod run;
+pub mod runs;
 pub mod shadow;
 pub mod token;
 pub mod turn;
+pub mod upkeep;
 pub mod wanted;
 
 use std::sync::Arc;

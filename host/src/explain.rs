@@ -1,5 +1,7 @@
 //! "Why is my pull request not merging?": its conditions in the order in which they have to be met.
 
+mod kernel;
+
 use pointsman_api::lane::Lane;
 use pointsman_api::pull::{Condition, Explanation, Merging, Pull};
 
@@ -7,6 +9,8 @@ use crate::db::Db;
 use crate::db::decision;
 use crate::db::lane::Filter;
 use crate::error::Result;
+
+pub use kernel::kernel;
 
 /// Lanes that are looked through for the newest that could land.
 const LANES: u32 = 50;

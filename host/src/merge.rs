@@ -2,13 +2,14 @@
 //!
 //! A turn (`turn`) reads causes, asks the policies about what changed with no transaction open, lets `plan`
 //! make changes of the answers, and writes decisions, changes and effects in one transaction. `effects` does
-//! what there is to do outside the database, `watch` looks where branches point, `attempts` follows the jobs.
+//! what there is to do outside the database, `watch` looks where branches point, `attempts` follows the jobs, `upkeep`
+//! clears away what was kept for long enough.
 //!
 //! Whoever holds a pipeline's lock takes its turns; it is held while there are causes, so that the hosts on
 //! one database share the pipelines, and a host that dies lets go of those that it held. Should two hosts ever
 //! take the same turn, the second finds its causes gone and writes nothing.
 
-mod ask;
+pub(crate) mod ask;
 mod attempts;
 mod effects;
 mod facts;
@@ -17,7 +18,9 @@ mod notes;
 mod pulls;
 mod question;
 mod react;
+mod troubles;
 mod turn;
+mod upkeep;
 mod watch;
 
 use std::sync::Arc;
@@ -32,9 +35,12 @@ use tokio_util::sync::CancellationToken;
 use crate::db::Db;
 use crate::db::listen::POLL;
 use crate::error::{Error, Kind, Refusal, Result};
+use crate::links::Links;
 use crate::policy::{CallLimits, Runtime};
 
 pub use attempts::{Backend, Who};
+pub use pointsman_jobs::store::Object;
+pub use upkeep::Days;
 pub use watch::LocalForge;
 
 /// How long to wait after the database, git or the job backend failed.
@@ -48,6 +54,7 @@ pub struct Engine {
     host: Arc<str>,
     forge: LocalForge,
     backend: Backend,
+    links: Links,
     /// Held shared while an attempt is begun or asked to end, and alone while one is forgotten: whoever saw
     /// it unended finds it in its folder, and does not begin it anew.
     begins: Arc<RwLock<()>>,
@@ -62,6 +69,7 @@ impl Engine {
         host: Arc<str>,
         forge: LocalForge,
         backend: Backend,
+        links: Links,
         stop: CancellationToken,
     ) -> Self {
         let commits = db.commits();
@@ -70,6 +78,7 @@ impl Engine {
             host,
             forge,
             backend,
+            links,
             begins: Arc::default(),
             commits,
             stop,
@@ -79,7 +88,22 @@ impl Engine {
     /// Takes up what this host had begun when it died. Only one host has a data directory, so nobody else
     /// is at it. Before [`Engine::start`].
     pub async fn recover(&self) -> Result<()> {
-        self.db.release_effects(&self.host).await
+        self.db.release_effects(&self.host).await?;
+        self.db.release_upkeep(&self.host).await
+    }
+
+    /// Whether there is a git to work with. A server that has no repository needs none, and says only that it could
+    /// not make one.
+    pub async fn check_git(&self) -> anyhow::Result<()> {
+        let Err(error) = self.forge.check().await else {
+            return Ok(());
+        };
+        if self.db.local_repositories().await?.is_empty() {
+            tracing::warn!(cause = %error, "there is no git to work with: repositories cannot be made");
+            return Ok(());
+        }
+        Err(anyhow::Error::from(error)
+            .context("the record has repositories, and git cannot be run"))
     }
 
     /// Starts everything; the tasks end when the engine is told to stop.
@@ -87,7 +111,7 @@ impl Engine {
         &self,
         runtime: &Runtime,
         ceilings: CallLimits,
-        days: u16,
+        days: Days,
         drain: Duration,
     ) -> Vec<JoinHandle<()>> {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -114,7 +138,8 @@ impl Engine {
         }
         tasks.push(tokio::spawn(self.clone().watch()));
         tasks.push(tokio::spawn(self.clone().vouch()));
-        tasks.push(tokio::spawn(self.clone().attempts(days)));
+        tasks.push(tokio::spawn(self.clone().attempts(days.decisions)));
+        tasks.push(tokio::spawn(self.clone().upkeep(days)));
         tasks
     }
 
@@ -156,6 +181,11 @@ impl Engine {
         max: usize,
     ) -> Result<Option<Vec<u8>>> {
         Ok(self.backend.artifact(key, path, from, max).await?)
+    }
+
+    /// A file that an attempt left, from this byte on, however long; none: there is no such file.
+    pub async fn open_artifact(&self, key: &str, path: &str, from: u64) -> Result<Option<Object>> {
+        Ok(self.backend.open_artifact(key, path, from).await?)
     }
 
     /// Waits for a commit, at most until it is time to look anyway.

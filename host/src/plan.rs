@@ -4,8 +4,10 @@
 //! only people may move a version into, or a text beyond its bounds is refused as a whole, with the
 //! reason. A wish half understood would be a guess.
 
+pub mod jobs;
 mod memory;
 pub mod merge;
+pub mod runs;
 #[cfg(test)]
 mod tests;
 
@@ -98,6 +100,8 @@ pub struct Kernel {
     pub missing: Vec<String>,
     /// How it is ignored.
     pub ignored: Option<String>,
+    /// The purpose of a run that a person asked for.
+    pub requested: Option<String>,
     /// The run that is wanted now: purpose and priority.
     pub wanted: Option<(String, i32)>,
     /// The newest run of each purpose.

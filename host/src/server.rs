@@ -1,6 +1,7 @@
 //! The HTTP API: one file per resource. Handlers parse and reply; they never decide.
 
 mod auth;
+mod browse;
 mod clusters;
 pub mod connections;
 mod decisions;
@@ -41,6 +42,7 @@ use utoipa_axum::routes;
 
 use crate::db::Db;
 use crate::db::token::Tokens;
+use crate::links::Links;
 use crate::merge::Engine;
 use crate::plugins::Plugins;
 
@@ -62,6 +64,10 @@ pub struct App {
     pub plugins: Plugins,
     /// Pull requests: git, jobs, and what jobs left.
     pub engine: Engine,
+    /// Addresses that open by themselves.
+    pub links: Links,
+    /// Days that logs and files of attempts are kept.
+    pub artifact_days: u16,
     /// Rises when something may have committed.
     pub commits: watch::Receiver<u64>,
     /// Ends what would never end by itself.
@@ -92,11 +98,13 @@ fn routes() -> OpenApiRouter<App> {
             kernels::delete_kernel
         ))
         .routes(routes!(kernels::restore_kernel))
+        .routes(routes!(kernels::explain_kernel))
         .routes(routes!(kernels::detect_kernels))
         .routes(routes!(kernels::list_stale))
         .routes(routes!(kernels::list_wanted))
         .routes(routes!(runs::list_runs, runs::report_runs))
         .routes(routes!(runs::get_run))
+        .routes(routes!(runs::request_run))
         .routes(routes!(ignores::list_ignores, ignores::put_ignores))
         .routes(routes!(ignores::delete_ignore))
         .routes(routes!(clusters::list_clusters, clusters::put_clusters))
@@ -122,6 +130,9 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(lanes::list_tips))
         .routes(routes!(lanes::attempt_log))
         .routes(routes!(lanes::attempt_file))
+        .routes(routes!(browse::browse))
+        .routes(routes!(browse::browse_log))
+        .routes(routes!(browse::browse_file))
         .routes(routes!(pulls::list_repositories, pulls::create_repository))
         .routes(routes!(pulls::list_pulls, pulls::create_pull))
         .routes(routes!(pulls::get_pull, pulls::update_pull))

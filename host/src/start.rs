@@ -20,10 +20,12 @@ use crate::config::{Config, Database, JobUser};
 use crate::db::batch::nothing;
 use crate::db::token::Tokens;
 use crate::db::{Actor, Db};
-use crate::merge::{Backend, Engine, LocalForge, Who};
+use crate::links::Links;
+use crate::merge::{Backend, Days, Engine, LocalForge, Who};
 use crate::plugins::Plugins;
 use crate::policy::{COMPILE_DEADLINE, Compiler, DEFAULT_CALLS_AT_ONCE, Runtime, RuntimeConfig};
 use crate::postgres::{self, Embedded, EmbeddedConfig};
+use crate::runs::Runs;
 use crate::server::{self, App};
 use crate::shadow::Shadows;
 use crate::turn::Worker;
@@ -111,11 +113,28 @@ pub async fn start(
         config.ceilings,
     );
     let lock = lock(&config.data_dir)?;
-    let engine = engine(&config, &db, stop.clone())?;
+    let links = Links::open(
+        config.link_secret.as_deref(),
+        &config.data_dir,
+        config.link_days,
+        config.artifact_days,
+        config.public_url.clone(),
+    )?;
+    let engine = engine(&config, &db, links.clone(), stop.clone())?;
+    engine.check_git().await?;
     engine.recover().await?;
-    let mut tasks = engine.start(&runtime, config.ceilings, config.decision_days, DRAIN);
+    let days = Days {
+        decisions: config.decision_days,
+        artifacts: config.artifact_days,
+    };
+    let mut tasks = engine.start(&runtime, config.ceilings, days, DRAIN);
     let shadows = Shadows::new(db.clone(), runtime.clone(), stop.clone());
-    tasks.extend([worker.start(DRAIN), tokio::spawn(shadows.run())]);
+    let runs = Runs::new(db.clone(), runtime.clone(), stop.clone(), config.ceilings);
+    tasks.extend([
+        worker.start(DRAIN),
+        runs.start(DRAIN),
+        tokio::spawn(shadows.run()),
+    ]);
     tasks.push(tokio::spawn(refresh_tokens(
         tokens.clone(),
         db.clone(),
@@ -127,6 +146,8 @@ pub async fn start(
         tokens,
         plugins: Plugins::new(db.clone(), runtime, config.ceilings),
         engine,
+        links,
+        artifact_days: config.artifact_days,
         commits,
         stop: stop.clone(),
         metrics: recorder(),
@@ -257,7 +278,12 @@ fn lock(data_dir: &Path) -> anyhow::Result<fs::File> {
 }
 
 /// What merge pipelines work with: git, jobs, and a name of this host's own.
-fn engine(config: &Config, db: &Db, stop: CancellationToken) -> anyhow::Result<Engine> {
+fn engine(
+    config: &Config,
+    db: &Db,
+    links: Links,
+    stop: CancellationToken,
+) -> anyhow::Result<Engine> {
     let who = match config.job_user {
         JobUser::Host => Who::Host,
         JobUser::One { uid, gid } => Who::One(User { uid, gid }),
@@ -299,7 +325,7 @@ fn engine(config: &Config, db: &Db, stop: CancellationToken) -> anyhow::Result<E
         who,
     )?;
     let host = host_id(&config.data_dir.join("host-id"))?;
-    Ok(Engine::new(db.clone(), host, forge, backend, stop))
+    Ok(Engine::new(db.clone(), host, forge, backend, links, stop))
 }
 
 /// Who this host is, the same after each start: the attempts that it runs are found again by it.

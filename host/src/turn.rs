@@ -12,6 +12,7 @@ mod ask;
 pub(crate) mod call;
 mod causes;
 pub(crate) mod facts;
+pub(crate) mod jobs;
 pub(crate) mod notes;
 pub(crate) mod question;
 

@@ -10,7 +10,9 @@ use std::fs;
 use std::path::Path;
 
 use common::{Bench, other_user, sh};
-use pointsman_jobs::limits::{MAX_PROBLEMS, MAX_TEST_MESSAGE_BYTES, MAX_TESTS};
+use pointsman_jobs::limits::{
+    MAX_PROBLEMS, MAX_TEST_MESSAGE_BYTES, MAX_TEST_NAME_BYTES, MAX_TESTS,
+};
 use pointsman_jobs::{Report, Spec, TestOutcome};
 
 /// Runs a script and collects what it left.
@@ -355,5 +357,22 @@ mod parsing {
                 assert!(report.outputs.values().all(|value| value.len() <= 3 * junk.len()));
             });
         }
+    }
+}
+
+#[tokio::test]
+async fn a_suite_with_a_name_of_megabytes_costs_no_more_than_its_limit_for_each_test() {
+    let bench = Bench::new();
+    let mut spec = sh(
+        "printf '<testsuite name=\"%s\">' \"$(head -c 2000000 /dev/zero | tr '\\0' a)\" > long.xml
+         for n in 1 2 3; do echo \"<testcase name='t$n'><failure/></testcase>\" >> long.xml; done
+         echo '</testsuite>' >> long.xml",
+    );
+    spec.junit = vec!["long.xml".to_owned()];
+    let (_, report) = left(&bench, &spec).await;
+    assert_eq!(report.tests.total, 3, "{}", texts(&report));
+    for test in &report.tests.kept {
+        assert_eq!(test.suite.len(), MAX_TEST_NAME_BYTES);
+        assert!(test.suite.capacity() < 2 * MAX_TEST_NAME_BYTES);
     }
 }

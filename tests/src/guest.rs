@@ -20,6 +20,10 @@ pub enum Hook {
     Advance,
     /// `gate`.
     Gate,
+    /// `run`.
+    Run,
+    /// `triage`.
+    Triage,
 }
 
 impl Hook {
@@ -28,6 +32,8 @@ impl Hook {
             Hook::Ignore => "ignore",
             Hook::Advance => "advance",
             Hook::Gate => "gate",
+            Hook::Run => "run",
+            Hook::Triage => "triage",
         }
     }
 }
@@ -186,7 +192,7 @@ pub fn counts(hook: Hook) -> Vec<u8> {
                 48,
             )
         }
-        Hook::Gate => panic!("it has a subject of another kind"),
+        Hook::Gate | Hook::Run | Hook::Triage => panic!("it has a subject of another kind"),
     };
     let fields = data(ANSWER, &[&[0; 8], &answer[..]].concat()) + &data(REST, &memory.rest);
     let at_digit = u32::from_le_bytes([digit[0], digit[1], digit[2], digit[3]]);

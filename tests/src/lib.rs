@@ -6,6 +6,7 @@
 pub mod command;
 pub mod forge;
 pub mod guest;
+pub mod transfer;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -100,7 +101,8 @@ impl TestHost {
         .await
     }
 
-    async fn with(database_url: &str, dir: TempDir, change: impl FnOnce(&mut Config)) -> Self {
+    /// A host on a given database and directory, set up otherwise.
+    pub async fn with(database_url: &str, dir: TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(dir.path().to_owned());
         config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         config.database = Database::Url(database_url.to_owned());
@@ -148,16 +150,33 @@ impl TestHost {
         host
     }
 
+    /// An admin's client of a server that somebody else runs.
+    pub fn of(url: &str, token: &str) -> Self {
+        Self {
+            server: None,
+            url: url.to_owned(),
+            token: token.to_owned(),
+            dir: tempfile::tempdir().expect("a directory"),
+            http: http(),
+        }
+    }
+
     /// Its data directory.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// Stops it, and waits until it has stopped.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
+        self.halt().await;
+    }
+
+    /// Stops it, and gives its directory, for another start there.
+    pub async fn halt(mut self) -> TempDir {
         if let Some(server) = self.server.take() {
             server.shutdown().await.expect("a clean shutdown");
         }
+        self.dir
     }
 
     /// As [`TestHost::stop`]; gives its data directory, in which others may see repositories.
@@ -178,6 +197,13 @@ impl TestHost {
         self.http
             .request(method, format!("{}{path}", self.url))
             .bearer_auth(token)
+    }
+
+    /// Opens an address of this host as a browser does: with no token. An absolute one is taken for a path here.
+    pub async fn open(&self, link: &str) -> Response {
+        let at = link.find("/v1/").expect("an address of the API");
+        let request = self.http.get(format!("{}{}", self.url, &link[at..]));
+        request.send().await.expect("an answer")
     }
 
     /// Reads; expects success.

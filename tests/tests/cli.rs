@@ -526,6 +526,7 @@ async fn policies_are_managed_from_the_command_line() {
     snapshot!(cli.ok(&["pipeline", "show", "kernels"]).await, @"
     pipeline:    kernels (kernel)
     state:       idle
+    slots:       2
     pending:     0
     turns:       [n]
     generation:  1

@@ -390,6 +390,48 @@ async fn a_batch_that_fails_is_bisected_and_the_good_ones_land() {
 }
 
 #[tokio::test]
+async fn a_member_that_another_one_contains_lands_with_it() {
+    let (_db, host) = TestHost::start().await;
+    let site = Site::new(&host).await;
+    site.stock("true").await;
+    site.bind("select", "select-batch", json!({})).await;
+    host.send(
+        reqwest::Method::PATCH,
+        "/v1/pipelines/main",
+        json!({"paused": "until both are approved"}),
+    )
+    .await;
+    site.clone.branch("below", "below", "good\n");
+    let below = site.open("below").await;
+    site.clone.git(&["checkout", "-q", "-B", "above", "below"]);
+    site.clone.write("above", "good\n");
+    site.clone.commit("above");
+    site.clone.push("above");
+    let above = site.open("above").await;
+    // The order of approvals is that of merges: the second has nothing to add.
+    site.approve(above).await;
+    site.approve(below).await;
+    host.send(
+        reqwest::Method::PATCH,
+        "/v1/pipelines/main",
+        json!({"paused": ""}),
+    )
+    .await;
+    site.until(above, "landed").await;
+    site.until(below, "landed").await;
+    site.idle().await;
+    site.proof().await;
+    let lanes = site.lanes().await;
+    assert!(
+        lanes
+            .iter()
+            .all(|lane| lane["reason_code"] != "lane.unbuildable"),
+        "{lanes:#?}"
+    );
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn what_the_seed_asks_over_http_is_answered() {
     let (_db, host) = TestHost::start().await;
     let site = Site::new(&host).await;

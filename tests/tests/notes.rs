@@ -26,6 +26,8 @@ async fn with(hook: Hook, wasm: Vec<u8>) -> (TestDatabase, TestHost) {
         Hook::Ignore => "ignore",
         Hook::Advance => "advance",
         Hook::Gate => "gate",
+        Hook::Run => "run",
+        Hook::Triage => "triage",
     };
     host.bind(hook, &digest, json!({})).await;
     host.idle().await;

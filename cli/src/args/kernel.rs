@@ -73,7 +73,15 @@ Example:
         /// distro/version
         kernel: KernelName,
     },
-    /// List the runs that the policy wants and nobody has reported yet
+    /// Say why a kernel version does not go on: what its next run waits for
+    #[command(after_help = "\
+Example:
+  pointsman kernel why ubuntu-22.04/5.15.0-57-generic")]
+    Why {
+        /// distro/version
+        kernel: KernelName,
+    },
+    /// List the runs that the policy wants, who is at them, and what is in their way
     #[command(after_help = "\
 Examples:
   pointsman kernel wanted

@@ -191,14 +191,15 @@ Examples:
         #[command(flatten)]
         why: Why,
     },
-    /// Set how many lanes may run at once
+    /// Set how many lanes, or runs of kernel versions, may go on at once
     #[command(after_help = "\
 Examples:
-  pointsman pipeline slots main 4")]
+  pointsman pipeline slots main 4
+  pointsman pipeline slots kernels 8")]
     Slots {
         /// The pipeline
         pipeline: String,
-        /// Lanes
+        /// Lanes, or runs
         #[arg(value_parser = clap::value_parser!(i32).range(1..=64))]
         slots: i32,
         #[command(flatten)]

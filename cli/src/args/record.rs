@@ -133,13 +133,41 @@ Examples:
   pointsman run list --kernel debian-12/6.1.0-49-amd64
   pointsman run list --purpose test --verdict fail --release 21.0")]
     List(RunList),
-    /// Show one run
+    /// Show one run; of one that our own jobs make, with those and their attempts
     #[command(after_help = "\
-Example:
-  pointsman run show 17")]
+Examples:
+  pointsman run show 17
+  pointsman run show 17 --json | jq '.jobs[].attempts[].exit_code'")]
     Show {
         /// The run's id
         id: i64,
+    },
+    /// Print the log of a job of a run
+    #[command(after_help = "\
+Examples:
+  pointsman run log 17
+  pointsman run log 17 --job build --attempt 1")]
+    Log {
+        /// The run's id
+        id: i64,
+        /// The job [default: the first that did not pass, else the first]
+        #[arg(long)]
+        job: Option<String>,
+        /// The attempt [default: the last]
+        #[arg(long, value_name = "N")]
+        attempt: Option<i32>,
+    },
+    /// Ask for a run of a kernel version: again after one that failed, or though it is ignored
+    #[command(after_help = "\
+Examples:
+  pointsman run request debian-12/6.1.0-49-amd64 build -m 'the builder was out of space'")]
+    Request {
+        /// The kernel version: distro/version
+        kernel: KernelName,
+        /// What for: fetch, build, test
+        purpose: String,
+        #[command(flatten)]
+        why: Why,
     },
 }
 

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 use pointsman_api::token::Role as ApiRole;
-use pointsman_host::config::DEFAULT_DECISION_DAYS;
+use pointsman_host::config::{DEFAULT_ARTIFACT_DAYS, DEFAULT_DECISION_DAYS, DEFAULT_LINK_DAYS};
+use pointsman_host::links::PublicUrl;
 
 use crate::args::{Paging, Why, values};
 
@@ -53,7 +54,8 @@ pub(crate) struct Up {
 #[command(after_help = "\
 Examples:
   DATABASE_URL=postgres://pm@db/pointsman pointsman serve --listen 0.0.0.0:8650 --log-format json
-  pointsman serve --embedded --data-dir /var/lib/pointsman")]
+  pointsman serve --embedded --data-dir /var/lib/pointsman
+  pointsman serve --embedded --public-url https://ci.example.org --artifact-days 30")]
 pub(crate) struct Serve {
     /// The address to listen on; port 0 takes a free one
     #[arg(long, env = "POINTSMAN_LISTEN", hide_env_values = true, value_name = "ADDRESS:PORT", default_value = DEFAULT_LISTEN)]
@@ -69,7 +71,32 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) jobs: Jobs,
     #[command(flatten)]
+    pub(crate) links: Links,
+    #[command(flatten)]
     pub(crate) logs: Logs,
+}
+
+/// How long what jobs leave is kept, and who may look at it with no token.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Logs and files of jobs")]
+pub(crate) struct Links {
+    /// How long logs and files of jobs are kept; the record of how they ended stays
+    #[arg(long, value_name = "DAYS", default_value_t = DEFAULT_ARTIFACT_DAYS, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) artifact_days: u16,
+    /// How long links to them open with no token; those in statuses do so for as long as there is something behind
+    #[arg(long, value_name = "DAYS", default_value_t = DEFAULT_LINK_DAYS, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) link_days: u16,
+    /// The secret that links are signed with, the same for all hosts [default: `link.secret` in the data directory]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) link_secret: Option<PathBuf>,
+    /// The server's own address as people see it, for links in statuses and replies
+    #[arg(
+        long,
+        env = "POINTSMAN_PUBLIC_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub(crate) public_url: Option<PublicUrl>,
 }
 
 /// Where repositories are, where jobs run and as whom, and where what they leave is kept.

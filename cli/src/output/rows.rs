@@ -167,7 +167,11 @@ impl Row for Wanted {
             self.release.clone(),
             self.priority.to_string(),
             time(self.since),
-            self.reason.clone(),
+            match (&self.run, &self.held) {
+                (Some(run), _) => format!("{} (run {run})", self.reason),
+                (None, Some(held)) => format!("{} (not run here: {})", self.reason, held.text),
+                (None, None) => self.reason.clone(),
+            },
         ]
     }
 }

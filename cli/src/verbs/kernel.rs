@@ -6,7 +6,8 @@ mod report;
 use pointsman_api::event::Event;
 use pointsman_api::generation::{Because, Written};
 use pointsman_api::kernel::{
-    CreateKernels, Kernel as Row, NewKernel, Package, SetKernel, SetKernels, UpdateKernel, Wanted,
+    CreateKernels, Kernel as Row, KernelWhy, NewKernel, Package, SetKernel, SetKernels,
+    UpdateKernel, Wanted,
 };
 use pointsman_api::page::Page;
 use pointsman_api::run::Run;
@@ -21,7 +22,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::output::table::Table;
 use crate::output::text::{self, bytes, time};
-use crate::verbs::{detect, input, list, tell};
+use crate::verbs::{detect, input, list, pr, tell};
 
 /// Runs that `show` shows.
 const SHOWN_RUNS: u32 = 10;
@@ -49,6 +50,13 @@ pub(super) fn run(context: &Context, verb: Kernel) -> Result<Exit, Error> {
         }
         Kernel::Detect(args) => detect::run(context, args),
         Kernel::History { kernel } => history(context, &kernel),
+        Kernel::Why { kernel } => {
+            let client = context.client()?;
+            let address = client.at(&["kernels", &kernel.distro, &kernel.version, "why"]);
+            list::show(context, &client, &address, |found: KernelWhy| {
+                pr::conditions(context, &found.conditions)
+            })
+        }
         Kernel::Wanted(args) => {
             let address = context
                 .client()?

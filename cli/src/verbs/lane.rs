@@ -30,13 +30,15 @@ pub(super) fn run(context: &Context, verb: Lane) -> Result<Exit, Error> {
         }
         Lane::Show { lane } => {
             let address = client.at(&["lanes", &lane.to_string()]);
-            list::show(context, &client, &address, |lane| show(context, lane))
+            list::show(context, &client, &address, |lane| {
+                show(context, &client, lane)
+            })
         }
         Lane::Log { lane, job, attempt } => log(context, &client, lane, job.as_deref(), attempt),
     }
 }
 
-fn show(context: &Context, lane: Row) -> Result<(), Error> {
+fn show(context: &Context, client: &Client, lane: Row) -> Result<(), Error> {
     let members: Vec<String> = lane
         .members
         .iter()
@@ -63,8 +65,18 @@ fn show(context: &Context, lane: Row) -> Result<(), Error> {
         ("tree", lane.tree.unwrap_or_default()),
         ("blame", blame.join(", ")),
         ("generation", lane.generation.to_string()),
+        (
+            "link",
+            lane.link
+                .map(|link| client.absolute(&link))
+                .unwrap_or_default(),
+        ),
     ]))?;
-    let jobs = lane.jobs.unwrap_or_default();
+    jobs(context, client, &lane.jobs.unwrap_or_default())
+}
+
+/// The jobs of a lane or of a run, one line an attempt.
+pub(super) fn jobs(context: &Context, client: &Client, jobs: &[Job]) -> Result<(), Error> {
     if jobs.is_empty() {
         return Ok(());
     }
@@ -72,7 +84,7 @@ fn show(context: &Context, lane: Row) -> Result<(), Error> {
     let mut table = Table::new(&[
         "JOB", "STATE", "WEIGHT", "ATTEMPT#", "ENDED", "TESTS", "DETAIL",
     ]);
-    for job in &jobs {
+    for job in jobs {
         if job.attempts.is_empty() {
             let detail = match (&job.skipped, job.reused_from) {
                 (Some(skipped), _) => skipped.text.clone(),
@@ -89,7 +101,19 @@ fn show(context: &Context, lane: Row) -> Result<(), Error> {
             ));
         }
     }
-    context.out.table(&table)
+    context.out.table(&table)?;
+    // Long, so each has a line of its own.
+    for job in jobs {
+        for attempt in &job.attempts {
+            if let Some(link) = &attempt.link {
+                let link = client.absolute(link);
+                context
+                    .out
+                    .line(format!("{} {}: {link}", job.name, attempt.number))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn row(job: &Job, attempt: Option<&Attempt>, detail: String) -> Vec<String> {
@@ -121,6 +145,18 @@ fn log(
 ) -> Result<Exit, Error> {
     let found: Row = client.get(&client.at(&["lanes", &lane.to_string()]))?;
     let jobs = found.jobs.unwrap_or_default();
+    print_log(context, client, &jobs, job, number, "lane show")
+}
+
+/// Prints the log of one attempt; `shown` lists what there is.
+pub(super) fn print_log(
+    context: &Context,
+    client: &Client,
+    jobs: &[Job],
+    job: Option<&str>,
+    number: Option<i32>,
+    shown: &str,
+) -> Result<Exit, Error> {
     let passed = |job: &&Job| job.attempts.last().is_some_and(|a| a.exit_code == Some(0));
     let chosen = match job {
         Some(name) => jobs.iter().find(|j| j.name == name),
@@ -137,19 +173,30 @@ fn log(
     let Some(attempt) = attempt else {
         return Err(Error::usage(
             "there is no such attempt",
-            "`pointsman lane show` lists the jobs of a lane and their attempts",
+            format!("`pointsman {shown}` lists the jobs there are and their attempts"),
         ));
     };
-    let mut from = 0_usize;
+    let mut from = 0_u64;
+    // The beginning of a character that the next part ends.
+    let mut rest: Vec<u8> = vec![];
     loop {
         let address = client
             .at(&["attempts", &attempt.key, "log"])
             .maybe("from", Some(from.to_string()));
-        let part = client.bytes(&address)?;
-        if part.is_empty() {
+        let (part, next) = client.bytes(&address)?;
+        let is_end = part.is_empty();
+        // Of a long log the middle is cut: the reply says where it goes on.
+        from = next.unwrap_or(from + part.len() as u64);
+        rest.extend(part);
+        let whole = match std::str::from_utf8(&rest) {
+            Err(error) if error.error_len().is_none() && !is_end => error.valid_up_to(),
+            _ => rest.len(),
+        };
+        let after = rest.split_off(whole);
+        context.out.raw(&String::from_utf8_lossy(&rest))?;
+        rest = after;
+        if is_end {
             return Ok(Exit::Ok);
         }
-        from += part.len();
-        context.out.raw(&String::from_utf8_lossy(&part))?;
     }
 }

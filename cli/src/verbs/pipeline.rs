@@ -181,6 +181,14 @@ fn show(context: &Context, client: &Client, name: &str) -> Result<Exit, Error> {
             let merging = |fact: fn(&Merging) -> String| {
                 pipeline.merging.as_ref().map(fact).unwrap_or_default()
             };
+            let running = pipeline.running.as_ref();
+            let slots = pipeline
+                .merging
+                .as_ref()
+                .map(|m| m.slots)
+                .or(running.map(|r| r.slots));
+            let runs = running.into_iter().flat_map(|r| &r.runs);
+            let runs: Vec<String> = runs.map(|id| format!("run {id}")).collect();
             context.out.table(&Table::facts(vec![
                 ("pipeline", format!("{} ({})", pipeline.name, pipeline.kind)),
                 ("state", pipeline_state(&pipeline)),
@@ -199,7 +207,8 @@ fn show(context: &Context, client: &Client, name: &str) -> Result<Exit, Error> {
                     merging(|m| format!("{}/{}", m.repository, m.target)),
                 ),
                 ("tip", merging(|m| m.tip.clone().unwrap_or_default())),
-                ("slots", merging(|m| m.slots.to_string())),
+                ("slots", slots.map(|n| n.to_string()).unwrap_or_default()),
+                ("running", runs.join(", ")),
                 (
                     "closed by",
                     merging(|m| m.frozen_by.clone().unwrap_or_default()),

@@ -1,7 +1,7 @@
 //! `pointsman pr`.
 
 use pointsman_api::pull::{
-    Explanation, NewComment, NewPull, NewReview, Pull, PullAction, Standing, UpdatePull,
+    Condition, Explanation, NewComment, NewPull, NewReview, Pull, PullAction, Standing, UpdatePull,
 };
 use ureq::http::Method;
 
@@ -228,7 +228,12 @@ fn stands(standing: Standing) -> Vec<(&'static str, String)> {
 }
 
 fn explain(context: &Context, found: &Explanation) -> Result<(), Error> {
-    for condition in &found.conditions {
+    conditions(context, &found.conditions)
+}
+
+/// Conditions in their order, and what is next.
+pub(super) fn conditions(context: &Context, all: &[Condition]) -> Result<(), Error> {
+    for condition in all {
         let mark = if condition.met { "ok " } else { "no " };
         let mut line = format!("{mark} {:<10} {}", condition.name, safe(&condition.text));
         if !condition.decisions.is_empty() {
@@ -237,7 +242,7 @@ fn explain(context: &Context, found: &Explanation) -> Result<(), Error> {
         }
         context.out.line(&line)?;
     }
-    let unmet = found.conditions.iter().find(|condition| !condition.met);
+    let unmet = all.iter().find(|condition| !condition.met);
     match unmet.and_then(|condition| condition.remedy.as_deref()) {
         Some(remedy) => context.out.line(format!("\nnext: {}", safe(remedy))),
         None => Ok(()),

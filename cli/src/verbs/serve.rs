@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::server::{Decisions, Jobs, LogFormat, Logs, Serve};
+use crate::args::server::{Decisions, Jobs, Links, LogFormat, Logs, Serve};
 use crate::context::Context;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -37,6 +37,7 @@ pub(super) fn run(context: &Context, args: &Serve) -> Result<Exit, Error> {
     };
     let mut config = config(context.data_dir()?, args.listen, database, &args.decisions);
     jobs(&mut config, &args.jobs);
+    links(&mut config, &args.links);
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
         let started = start(config, |step: &str| tracing::info!("{step}"), &mut signals).await?;
@@ -138,6 +139,14 @@ fn jobs(config: &mut Config, jobs: &Jobs) {
             gid: user.gid,
         };
     }
+}
+
+/// What is kept of jobs, and who may look at it.
+fn links(config: &mut Config, links: &Links) {
+    config.artifact_days = links.artifact_days;
+    config.link_days = links.link_days;
+    config.link_secret.clone_from(&links.link_secret);
+    config.public_url.clone_from(&links.public_url);
 }
 
 const MIB: usize = 1024 * 1024;

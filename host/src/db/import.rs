@@ -11,6 +11,7 @@ use pointsman_api::generation::Written;
 use serde_json::Value;
 
 use super::Batch;
+use super::merge::transfer;
 use crate::error::{Error, Kind, Refusal, Result};
 
 /// Lines of one statement.
@@ -150,6 +151,13 @@ const TYPES: &[(&str, &str)] = &[
        order by x.epoch, x.tx::xid8, x.id"),
 ];
 
+/// How a type of line is taken in.
+fn statement(kind: &str) -> Option<&'static str> {
+    let mut types = TYPES.iter().chain(transfer::TYPES);
+    let (_, sql) = types.find(|(name, _)| *name == kind)?;
+    Some(sql)
+}
+
 /// An import in progress.
 pub struct Import<'a> {
     batch: &'a mut Batch,
@@ -213,7 +221,7 @@ impl<'a> Import<'a> {
                 self.ended = true;
                 return self.flush().await;
             }
-            known if TYPES.iter().any(|(name, _)| *name == known) => {}
+            known if statement(known).is_some() => {}
             _ => {
                 return Err(self.refuse(&format!(
                     "this host knows no `{}`",
@@ -248,13 +256,17 @@ impl<'a> Import<'a> {
             .hint("Export again; nothing was written.")
             .into());
         }
+        // What people said long ago is not said again: no policy reacts to what was brought along.
+        sqlx::query("delete from reaction where xmin = pg_current_xact_id()::xid")
+            .execute(self.batch.conn())
+            .await?;
         Ok(self.written)
     }
 
     async fn flush(&mut self) -> Result<()> {
         let lines = std::mem::take(&mut self.lines);
         self.bytes = 0;
-        let Some((_, sql)) = TYPES.iter().find(|(name, _)| *name == self.kind) else {
+        let Some(sql) = statement(&self.kind) else {
             return Ok(());
         };
         if lines.is_empty() {
@@ -263,7 +275,7 @@ impl<'a> Import<'a> {
         let history = matches!(self.kind.as_str(), "epoch" | "generation" | "event");
         importing(self.batch, history).await?;
         let count = lines.len() as u64;
-        let done = sqlx::query(*sql)
+        let done = sqlx::query(sql)
             .bind(Value::Array(lines))
             .execute(self.batch.conn())
             .await

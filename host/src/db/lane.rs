@@ -77,11 +77,12 @@ impl Row {
             ended_at: self.ended_at,
             jobs: None,
             generation: self.generation,
+            link: None,
         }
     }
 }
 
-fn held(code: Option<String>, text: Option<String>) -> Option<Held> {
+pub(super) fn held(code: Option<String>, text: Option<String>) -> Option<Held> {
     Some(Held {
         code: code?,
         text: text?,
@@ -149,19 +150,31 @@ impl Db {
                 .hint("`pointsman lane list` shows those there are.")
                 .into());
         };
+        lane.jobs = Some(self.shown_jobs(Some(id), None).await?);
+        Ok(lane)
+    }
+
+    /// The jobs of a lane or of a run as people see them, with their attempts.
+    pub(super) async fn shown_jobs(&self, lane: Option<i64>, run: Option<i64>) -> Result<Vec<Job>> {
         let jobs = sqlx::query!(
             r#"select j.id, j.name, j.state, j.weight, j.after, j.spec, j.skipped_code, j.skipped_text,
                  r.lane_id as "reused_from?"
-               from job j left join job r on r.id = j.reused_from where j.lane_id = $1 order by j.id"#,
-            id,
+               from job j left join job r on r.id = j.reused_from where j.lane_id = $1 or j.run_id = $2
+               order by j.id"#,
+            lane,
+            run,
         )
         .fetch_all(&self.read)
         .await?;
         let attempts = sqlx::query!(
             r#"select a.job_id, a.key::text as "key!", a.number, a.state, a.ended, a.exit_code, a.detail, a.started_at,
-                 a.ended_at, a.tests_total, a.tests_passed, a.tests, a.outputs, a.artifacts, a.log_bytes
-               from attempt a join job j on j.id = a.job_id where j.lane_id = $1 order by a.job_id, a.number"#,
-            id,
+                 a.ended_at, a.tests_total, a.tests_passed, a.tests, a.outputs, a.artifacts, a.log_bytes,
+                 s.removed_at as "removed_at?"
+               from attempt a join job j on j.id = a.job_id left join attempt_store s on s.attempt_id = a.id
+               where j.lane_id = $1 or j.run_id = $2
+               order by a.job_id, a.number"#,
+            lane,
+            run,
         )
         .fetch_all(&self.read)
         .await?;
@@ -184,24 +197,25 @@ impl Db {
                     outputs: a.outputs.clone(),
                     artifacts: a.artifacts.clone(),
                     log_bytes: a.log_bytes,
+                    link: None,
+                    kept_until: None,
+                    removed_at: a.removed_at,
                 })
                 .collect()
         };
-        lane.jobs = Some(
-            jobs.into_iter()
-                .map(|j| Job {
-                    attempts: of(j.id),
-                    name: j.name,
-                    state: j.state,
-                    weight: j.weight,
-                    after: j.after,
-                    spec: j.spec,
-                    skipped: held(j.skipped_code, j.skipped_text),
-                    reused_from: j.reused_from,
-                })
-                .collect(),
-        );
-        Ok(lane)
+        Ok(jobs
+            .into_iter()
+            .map(|j| Job {
+                attempts: of(j.id),
+                name: j.name,
+                state: j.state,
+                weight: j.weight,
+                after: j.after,
+                spec: j.spec,
+                skipped: held(j.skipped_code, j.skipped_text),
+                reused_from: j.reused_from,
+            })
+            .collect())
     }
 
     /// The commits that a pipeline's branch pointed at, the newest first, each with what vouches for it.

@@ -7,6 +7,7 @@ mod effects;
 mod facts;
 mod notes;
 mod reactions;
+pub(super) mod transfer;
 mod write;
 
 use std::collections::BTreeMap;
@@ -26,17 +27,18 @@ use crate::plan::merge::{
 
 pub use attempts::{Claim, Ended, Running};
 pub use branches::{Head, NewHead, Watched};
-pub use effects::{Built, Effect, EffectKind, Landed, LanePlan, PlanMember};
+pub use effects::{Built, Effect, EffectKind, Landed, LanePlan, PlanMember, Renewed};
 pub use facts::{PullFacts, ReviewRow};
 pub use reactions::Reaction;
 pub use write::{MergeEnd, Standing, StandingChange};
+pub(super) use write::{Subject, write_jobs};
 
 /// Causes that one turn looks at: bounds its memory, and the time until the next commit.
 const CAUSES_PER_TURN: i64 = 500;
 /// Open pull requests of one target branch that `select` is told of, as the contract says.
 const MAX_CANDIDATES: i64 = 1_000;
 /// Lanes that ended last, as the contract says.
-const ENDED_LANES: i64 = 50;
+pub const ENDED_LANES: usize = 50;
 /// Lanes that were tried on one commit: more than there are pull requests and ways to put them together.
 const TRIED_LANES: i64 = 5_000;
 /// Runs of the bare target that `select` is told of.
@@ -108,6 +110,7 @@ pub struct Cause {
 /// The locks of the turns that one worker takes: they go with the connection.
 pub struct TurnLocks {
     connection: PgConnection,
+    space: i32,
 }
 
 impl TurnLocks {
@@ -115,7 +118,7 @@ impl TurnLocks {
     pub async fn take(&mut self, pipeline: i32) -> Result<bool> {
         Ok(sqlx::query_scalar!(
             r#"select pg_try_advisory_lock($1, $2) as "taken!""#,
-            LOCK_SPACE,
+            self.space,
             pipeline
         )
         .fetch_one(&mut self.connection)
@@ -124,7 +127,7 @@ impl TurnLocks {
 
     /// Lets go of it.
     pub async fn let_go(&mut self, pipeline: i32) -> Result<()> {
-        sqlx::query!("select pg_advisory_unlock($1, $2)", LOCK_SPACE, pipeline)
+        sqlx::query!("select pg_advisory_unlock($1, $2)", self.space, pipeline)
             .fetch_one(&mut self.connection)
             .await?;
         Ok(())
@@ -269,7 +272,7 @@ impl Db {
                             order by id desc limit $2))
                order by ended_at is not null, case when ended_at is null then id else -id end"#,
             pipeline,
-            ENDED_LANES,
+            ENDED_LANES as i64,
         )
         .fetch_all(&self.read)
         .await?;
@@ -309,6 +312,16 @@ impl Db {
         Ok(row.and_then(|row| Some((row.changed?, row.changed_total?))))
     }
 
+    /// The newest commit that the target is known to have pointed at.
+    pub async fn tip(&self, pipeline: i32) -> Result<Option<String>> {
+        Ok(sqlx::query_scalar!(
+            "select commit from tip where pipeline_id = $1 order by id desc limit 1",
+            pipeline,
+        )
+        .fetch_optional(&self.read)
+        .await?)
+    }
+
     /// The newest runs of the bare target, the newest first.
     pub async fn branch_runs(&self, pipeline: i32) -> Result<Vec<PastRun>> {
         Ok(sqlx::query_as!(
@@ -341,10 +354,20 @@ impl Db {
 
     /// The jobs of a lane, with their attempts.
     pub async fn lane_jobs(&self, lane: i64) -> Result<Vec<Job>> {
+        self.jobs_of(Some(lane), None).await
+    }
+
+    /// The jobs of a kernel version's run, with their attempts.
+    pub async fn run_jobs(&self, run: i64) -> Result<Vec<Job>> {
+        self.jobs_of(None, Some(run)).await
+    }
+
+    async fn jobs_of(&self, lane: Option<i64>, run: Option<i64>) -> Result<Vec<Job>> {
         let jobs = sqlx::query!(
             "select id, name, spec, spec_digest, weight, after, state, skipped_code, skipped_text, passed, reused_from
-             from job where lane_id = $1 order by id",
+             from job where lane_id = $1 or run_id = $2 order by id",
             lane,
+            run,
         )
         .fetch_all(&self.read)
         .await?;
@@ -354,9 +377,10 @@ impl Db {
                  a.attrs as "attrs: Json<BTreeMap<String, String>>", a.not_before, a.cancel_wanted
                from attempt a where a.job_id in (
                  -- Of a job that was not run again, those that it passed in.
-                 select coalesce(reused_from, id) from job where lane_id = $1)
+                 select coalesce(reused_from, id) from job where lane_id = $1 or run_id = $2)
                order by a.job_id, a.number"#,
             lane,
+            run,
         )
         .fetch_all(&self.read)
         .await?;
@@ -451,8 +475,14 @@ impl Db {
 
     /// A connection that takes the locks of turns.
     pub async fn turn_locks(&self) -> Result<TurnLocks> {
+        self.locks(LOCK_SPACE).await
+    }
+
+    /// A connection that takes locks of that namespace.
+    pub(super) async fn locks(&self, space: i32) -> Result<TurnLocks> {
         Ok(TurnLocks {
             connection: PgConnection::connect_with(&self.options).await?,
+            space,
         })
     }
 }

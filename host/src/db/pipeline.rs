@@ -2,9 +2,10 @@
 
 use pointsman_api::generation::Written;
 use pointsman_api::page::Page;
-use pointsman_api::pipeline::{Binding, Hold, Limits, Pipeline};
+use pointsman_api::pipeline::{Binding, Hold, Limits, Pipeline, Running};
 use pointsman_api::pull::Merging;
 
+use super::runs::DEFAULT_SLOTS;
 use super::{Batch, Db};
 use crate::error::{Kind, Refusal, Result};
 
@@ -41,20 +42,27 @@ impl Db {
                  (select count(*) from sweep s where s.pipeline_id = p.id) as "sweeps!",
                  m.target as "target?", m.slots as "slots?", m.frozen, m.frozen_by, m.prefix as "prefix?",
                  g.name as "repository?",
+                 coalesce(s.slots, $2) as "run_slots!",
+                 array(select r.id from kernel_living r where r.pipeline_id = p.id order by r.id) as "runs!: Vec<i64>",
                  (select t.commit from tip t where t.pipeline_id = p.id order by t.id desc limit 1) as tip,
                  case p.kind when 'merge' then not exists (select from cause c where c.pipeline_id = p.id)
                    and not exists (select from effect e where e.pipeline_id = p.id and e.done_at is null)
-                 else not exists (select from sweep s where s.pipeline_id = p.id) and not exists (
+                 else not exists (select from sweep s where s.pipeline_id = p.id)
+                   and not exists (select from cause c where c.pipeline_id = p.id)
+                   and not exists (select from effect e where e.pipeline_id = p.id and e.done_at is null)
+                   and not exists (
                    -- The last event alone: to look for one that is behind would read them all.
                    select from (
                      select epoch, tx, id from event order by epoch desc, tx desc, id desc limit 1) e
                    where (e.epoch, e.tx, e.id) > (coalesce(r.epoch, 0), coalesce(r.tx, '0'), coalesce(r.event_id, 0))
                  ) end as "idle!"
                from pipeline p left join pipeline_progress r on r.pipeline_id = p.id
+               left join kernel_pipeline s on s.id = p.id
                left join merge_pipeline m on m.id = p.id left join repository g on g.id = m.repository_id
                where p.deleted_at is null and ($1::text is null or p.name = $1)
                order by p.name"#,
             name,
+            DEFAULT_SLOTS,
         )
         .fetch_all(&self.read)
         .await?;
@@ -95,7 +103,6 @@ impl Db {
                     _ => None,
                 },
                 name: p.name,
-                kind: p.kind,
                 merging: match (p.repository, p.target, p.slots, p.prefix) {
                     (Some(repository), Some(target), Some(slots), Some(prefix)) => Some(Merging {
                         repository,
@@ -108,6 +115,11 @@ impl Db {
                     }),
                     _ => None,
                 },
+                running: (p.kind == "kernel").then_some(Running {
+                    slots: p.run_slots,
+                    runs: p.runs,
+                }),
+                kind: p.kind,
                 idle: p.idle,
                 paused: p.paused,
                 pending: p.sweeps,

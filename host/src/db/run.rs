@@ -1,4 +1,4 @@
-//! Runs: reported from outside, one row per run.
+//! Runs: reported from outside or made by our own jobs (`runs`), one row per run.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use pointsman_api::page::Page;
 use pointsman_api::run::{ReportRun, Run, Verdict};
 use sqlx::{FromRow, QueryBuilder};
 
-use super::{Actor, Batch, Db, cursor, distro::cut, kernel};
+use super::{Actor, Batch, Db, cursor, distro::cut, kernel, lane::held};
 use crate::error::{Error, Result, invalid, not_found};
 
 /// What a list of runs is filtered by.
@@ -39,12 +39,18 @@ struct Row {
     key: Option<String>,
     reported_by: String,
     at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
+    pipeline: Option<String>,
+    decision_id: Option<i64>,
+    held_code: Option<String>,
+    held_text: Option<String>,
     generation: i64,
 }
 
 const COLUMNS: &str = "select r.id, k.distro_id, k.version, r.purpose, r.release, r.verdict, r.comment, \
-    r.link, r.key, r.reported_by, r.at, r.generation \
-    from run r join kernel_version k on k.id = r.kernel_version_id where r.deleted_at is null";
+    r.link, r.key, r.reported_by, r.at, r.ended_at, p.name as pipeline, r.decision_id, r.held_code, r.held_text, \
+    r.generation from run r join kernel_version k on k.id = r.kernel_version_id \
+    left join pipeline p on p.id = r.pipeline_id where r.deleted_at is null";
 
 impl Db {
     /// One page of runs, newest first.
@@ -86,7 +92,7 @@ impl Db {
         Ok(Page { items, next })
     }
 
-    /// One run.
+    /// One run, with the jobs of one of our own.
     pub async fn run(&self, id: i64) -> Result<Run> {
         let mut sql = QueryBuilder::new(COLUMNS);
         sql.push(" and r.id = ").push_bind(id);
@@ -95,7 +101,11 @@ impl Db {
             .fetch_optional(&self.read)
             .await?
             .ok_or_else(|| not_found("run_unknown", format!("there is no run {id}")))?;
-        self.run_shape(row).await
+        let mut run = self.run_shape(row).await?;
+        if run.pipeline.is_some() {
+            run.jobs = Some(self.shown_jobs(None, Some(id)).await?);
+        }
+        Ok(run)
     }
 
     async fn run_shape(&self, row: Row) -> Result<Run> {
@@ -111,6 +121,11 @@ impl Db {
             key: row.key,
             reported_by: row.reported_by,
             at: row.at,
+            ended_at: row.ended_at,
+            pipeline: row.pipeline,
+            decision: row.decision_id,
+            held: held(row.held_code, row.held_text),
+            jobs: None,
             generation: row.generation,
         })
     }

@@ -207,7 +207,7 @@ pub(super) fn refused<A>(refused: &Refused, end: &mut MergeEnd) -> Asked<A> {
 }
 
 /// Whether a string of this JSON text has a NUL: the one escape of it that is not itself escaped.
-fn has_nul(json: &[u8]) -> bool {
+pub(crate) fn has_nul(json: &[u8]) -> bool {
     const NUL: &[u8] = b"\\u0000";
     json.windows(NUL.len()).enumerate().any(|(at, found)| {
         let before = json[..at].iter().rev().take_while(|c| **c == b'\\');
@@ -216,7 +216,7 @@ fn has_nul(json: &[u8]) -> bool {
 }
 
 /// What every answer must keep to.
-fn sound(basis: &Basis) -> Result<(), (&'static str, String)> {
+pub(crate) fn sound(basis: &Basis) -> Result<(), (&'static str, String)> {
     if basis.tags.len() > MAX_TAGS {
         let text = format!("{} tags, and {MAX_TAGS} may be", basis.tags.len());
         return Err(("too-many-tags", text));

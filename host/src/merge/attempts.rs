@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt as _;
-use pointsman_jobs::store::{Retry, Store, StoreError};
+use futures::{StreamExt as _, TryStreamExt as _};
+use pointsman_jobs::store::{Object, Retry, Store, StoreError};
 use pointsman_jobs::{AttemptId, Exit, Local, Outcome, Report, Spec, State, TestOutcome, User};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -174,15 +174,29 @@ impl Backend {
             .flatten()
             .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
             .collect();
+        let subject: &[(&str, &String)] = match attempt.run {
+            None => &[
+                ("POINTSMAN_COMMIT", &attempt.commit),
+                ("POINTSMAN_TREE", &attempt.tree),
+            ],
+            Some(_) => &[
+                ("POINTSMAN_DISTRO", &attempt.distro),
+                ("POINTSMAN_KERNEL_VERSION", &attempt.version),
+                ("POINTSMAN_PURPOSE", &attempt.purpose),
+                ("POINTSMAN_RELEASE", &attempt.release),
+            ],
+        };
         for (name, value) in [
-            ("POINTSMAN_PIPELINE", attempt.pipeline_name.clone()),
-            ("POINTSMAN_JOB", attempt.job.clone()),
-            ("POINTSMAN_ATTEMPT_NUMBER", attempt.number.to_string()),
-            ("POINTSMAN_COMMIT", attempt.commit.clone()),
-            ("POINTSMAN_TREE", attempt.tree.clone()),
-            ("GIT_CONFIG_GLOBAL", self.git_config.display().to_string()),
-        ] {
-            env.entry(name.to_owned()).or_insert(value);
+            ("POINTSMAN_PIPELINE", &attempt.pipeline_name),
+            ("POINTSMAN_JOB", &attempt.job),
+            ("POINTSMAN_ATTEMPT_NUMBER", &attempt.number.to_string()),
+            ("GIT_CONFIG_GLOBAL", &self.git_config.display().to_string()),
+        ]
+        .iter()
+        .chain(subject)
+        {
+            env.entry((*name).to_owned())
+                .or_insert_with(|| (*value).clone());
         }
         spec.env = env;
         match self.who {
@@ -269,6 +283,36 @@ impl Backend {
     ) -> anyhow::Result<Option<Vec<u8>>> {
         self.stored(key, &format!("{FILES}/{path}"), from, max)
             .await
+    }
+
+    /// Something that was kept, from this byte on, however long; none: there is no such thing.
+    pub async fn open_artifact(
+        &self,
+        key: &str,
+        path: &str,
+        from: u64,
+    ) -> anyhow::Result<Option<Object>> {
+        let path = format!("{FILES}/{path}");
+        let whole = match self.store.get(key, &path, None).await {
+            Ok(object) => object,
+            Err(StoreError::NotThere(_) | StoreError::BadKey(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if from == 0 {
+            return Ok(Some(whole));
+        }
+        if from >= whole.bytes {
+            let content = futures::stream::empty().boxed();
+            return Ok(Some(Object { content, ..whole }));
+        }
+        let part = self.store.get(key, &path, Some(from..whole.bytes)).await?;
+        Ok(Some(part))
+    }
+
+    /// Removes what an attempt left; nothing is fine, too.
+    pub(super) async fn remove(&self, key: &str) -> anyhow::Result<()> {
+        self.store.remove(key).await?;
+        Ok(())
     }
 
     async fn stored(

@@ -8,13 +8,25 @@ use pointsman_forge::{
     Ancestry, Built as GitBuilt, Error as GitError, Identity, Landed as GitLanded, Member,
     MergePlan, Method, Oid, Repository,
 };
+use tokio::time::Instant;
 
 use super::Engine;
 use super::failpoint::failpoint;
-use crate::db::merge::{Built, Claim, Effect, EffectKind, Ended, Landed, LanePlan, PlanMember};
+use crate::db::merge::{
+    Built, Claim, Effect, EffectKind, Ended, Landed, LanePlan, PlanMember, Renewed,
+};
 
-/// How long one effect may take until another worker begins it anew.
+/// How long a worker has an effect to itself at a time; a host that dies lets go of it after that.
 const LEASE: Duration = Duration::from_secs(120);
+/// How often it says that it is still at it, however long git takes.
+const RENEW_EVERY: Duration = Duration::from_secs(30);
+/// How long before its lease ends a worker that could not renew it gives up: git is stopped, and has stopped before
+/// another worker begins.
+const GIVE_UP: Duration = Duration::from_secs(30);
+// What takes longer than a lease is done by one worker at a time all the same: there is time to try twice to renew it,
+// and to stop git.
+const _: () = assert!(2 * RENEW_EVERY.as_secs() + GIVE_UP.as_secs() < LEASE.as_secs());
+const _: () = assert!(GIVE_UP.as_secs() > 2 * pointsman_forge::limits::STOP_GRACE.as_secs());
 
 /// Paths of a lane that are kept, as the contract says.
 const MAX_CHANGED: usize = 10_000;
@@ -27,8 +39,10 @@ impl Engine {
     pub(super) async fn effects(mut self) {
         while !self.stop.is_cancelled() {
             self.commits.mark_unchanged();
+            // Before the database counts, so that ours is over first.
+            let asked = Instant::now();
             match self.db.lease_effect(&self.host, LEASE).await {
-                Ok(Some(effect)) => self.act(&effect).await,
+                Ok(Some(effect)) => self.act(&effect, asked + LEASE).await,
                 Ok(None) => self.wait().await,
                 Err(error) => {
                     crate::turn::log(&error);
@@ -38,14 +52,18 @@ impl Engine {
         }
     }
 
-    async fn act(&self, effect: &Effect) {
-        let done = match effect.kind {
-            EffectKind::Build(lane) => self.build(effect, lane).await,
-            EffectKind::Land(lane) => self.land(effect, lane).await,
-            EffectKind::Start(attempt) => self.start_attempt(effect, attempt).await,
-            EffectKind::Cancel(attempt) => self.cancel_attempt(effect, attempt).await,
+    async fn act(&self, effect: &Effect, until: Instant) {
+        let work = async {
+            match effect.kind {
+                EffectKind::Build(lane) => self.build(effect, lane).await,
+                EffectKind::Land(lane) => self.land(effect, lane).await,
+                EffectKind::Start(attempt) => self.start_attempt(effect, attempt).await,
+                EffectKind::Cancel(attempt) => self.cancel_attempt(effect, attempt).await,
+            }
         };
-        let Err(error) = done else { return };
+        let Err(error) = self.kept(effect, until, work).await else {
+            return;
+        };
         let why = format!("{error:#}");
         tracing::warn!(effect = effect.id, kind = ?effect.kind, tries = effect.tries, cause = why, "an effect failed and is tried again");
         if let EffectKind::Land(lane) | EffectKind::Build(lane) = effect.kind
@@ -56,6 +74,33 @@ impl Engine {
         if let Err(error) = self.db.effect_failed(effect, &why).await {
             // Its lease ends by itself.
             crate::turn::log(&error);
+        }
+    }
+
+    /// Works at an effect for as long as nobody else may: its lease is renewed meanwhile, and where that cannot be
+    /// done in time, the work is given up.
+    async fn kept(
+        &self,
+        effect: &Effect,
+        mut until: Instant,
+        work: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
+        let renewed = async {
+            loop {
+                tokio::time::sleep(RENEW_EVERY).await;
+                let asked = Instant::now();
+                let renewal = self.db.renew_effect(effect, LEASE);
+                match tokio::time::timeout_at(until - GIVE_UP, renewal).await {
+                    Ok(Ok(Renewed::Ours)) => until = asked + LEASE,
+                    Ok(Ok(Renewed::Lost)) => return "another worker has it",
+                    Ok(Err(error)) if asked < until - GIVE_UP => crate::turn::log(&error),
+                    Ok(Err(_)) | Err(_) => return "the database did not answer in time",
+                }
+            }
+        };
+        tokio::select! {
+            done = work => done,
+            why = renewed => Err(anyhow::anyhow!("it took longer than its lease, and {why}")),
         }
     }
 
@@ -127,11 +172,17 @@ impl Engine {
         let number = |place: usize| plan.members.get(place).map_or(0, |m| m.0);
         let built = match built {
             GitBuilt::Lane { commit, tree, .. } => {
-                repository.keep(lane.cast_unsigned(), &commit).await?;
-                let changed = match unmerged {
-                    true => None,
-                    false => Some(repository.changed(&base, &commit, MAX_CHANGED).await?),
+                let changed = async {
+                    match unmerged {
+                        true => Ok(None),
+                        false => repository
+                            .changed(&base, &commit, MAX_CHANGED)
+                            .await
+                            .map(Some),
+                    }
                 };
+                let (changed, ()) =
+                    tokio::try_join!(changed, repository.keep(lane.cast_unsigned(), &commit))?;
                 Built::Lane {
                     commit: commit.to_string(),
                     tree: tree.to_string(),
@@ -296,7 +347,7 @@ impl Engine {
             let why = attempt
                 .cancel
                 .clone()
-                .unwrap_or_else(|| "its lane is over".to_owned());
+                .unwrap_or_else(|| "what it is for is over".to_owned());
             self.db
                 .attempt_ended(id, &Ended::without_report("cancelled", why))
                 .await?;

@@ -97,8 +97,14 @@ impl Turn<'_> {
         }
         let mut attrs = reaction.attrs.0.clone();
         let comment = attrs.remove("comment");
-        if let Some(lane) = reaction.lane {
-            attrs.insert("link".to_owned(), format!("/v1/lanes/{lane}"));
+        // A status stays where it was posted, so its link opens the lane, whose page leads to every attempt,
+        // later ones too, and opens it for as long as there is something behind it. It is made of the time of
+        // what happened: asked again, the question is the same. An address that people cannot open is none.
+        if let Some(lane) = reaction.lane
+            && let Some(planned) = self.engine.db.lane_planned(lane).await?
+            && let Some(link) = self.engine.links.written(lane, planned, reaction.at)
+        {
+            attrs.insert("link".to_owned(), link);
         }
         let asked = |attrs: plan::Attrs| react::Question {
             event: reaction.event.clone(),

@@ -11,7 +11,7 @@ use super::ask::{About, Asked, Asking, refused, said};
 use super::notes::Memory;
 use super::pulls::overlay;
 use super::question;
-use crate::db::merge::{MergeEnd, MergeStart, PullFacts, TurnLocks};
+use crate::db::merge::{ENDED_LANES, MergeEnd, MergeStart, PullFacts, TurnLocks};
 use crate::db::turn::Bound;
 use crate::error::Result;
 use crate::plan::merge::{
@@ -216,6 +216,12 @@ impl Turn<'_> {
             }
         }
         let (mut lanes, ended) = self.engine.db.lanes(start.pipeline).await?;
+        if self.engine.db.tip(start.pipeline).await?.as_deref() != Some(self.tip) {
+            // It moved since the turn began: lanes that landed meanwhile are gone from those that live, and what
+            // stood on them would look left behind. The causes bring the next turn.
+            end.causes.clear();
+            return Ok(());
+        }
         let before = lanes.clone();
         let rails = Rails {
             target: &start.target,
@@ -422,7 +428,7 @@ impl Turn<'_> {
         let Some((jobs, _)) = all.get_mut(&place) else {
             return Ok(());
         };
-        settle(jobs);
+        plan::settle(jobs);
         plan::after(jobs);
         let nothing_ended = !jobs.iter().any(|j| {
             j.reused_from.is_some()
@@ -460,7 +466,10 @@ impl Turn<'_> {
                                 &answer.basis,
                             );
                             for cancelled in triaged.cancelled {
-                                stop(&mut jobs[cancelled], "`triage` does not need it any more");
+                                plan::stop(
+                                    &mut jobs[cancelled],
+                                    "`triage` does not need it any more",
+                                );
                             }
                             if triaged.verdict.is_some() {
                                 lane.blame = triaged.blame;
@@ -495,7 +504,7 @@ impl Turn<'_> {
                 // What has not begun would run for nobody.
                 let unbegun = |job: &&mut Job| job.attempts.iter().all(|a| a.id.is_none());
                 for job in jobs.iter_mut().filter(unbegun) {
-                    stop(job, "the run passed without it");
+                    plan::stop(job, "the run passed without it");
                 }
             }
             Some((Verdict::Fail, why)) => lane.end(LaneState::Failed, why, at),
@@ -526,8 +535,6 @@ impl Turn<'_> {
         let start = self.start();
         let (living, over): (Vec<Lane>, Vec<Lane>) = lanes.iter().cloned().partition(|l| !l.ended);
         let mut tried = over.clone();
-        let mut ended_now = over;
-        ended_now.extend(ended.iter().cloned());
         // Whatever the memory of the policy: where a lane could stand now.
         let bases: Vec<&str> = living
             .iter()
@@ -535,6 +542,14 @@ impl Turn<'_> {
             .chain([self.tip])
             .collect();
         tried.extend(self.engine.db.tried_on(start.pipeline, &bases).await?);
+        // What was tried here first: a policy that knows it wishes for something else.
+        let mut ended_now: Vec<Lane> = vec![];
+        for lane in tried.iter().take(ENDED_LANES).chain(ended) {
+            if ended_now.len() < ENDED_LANES && ended_now.iter().all(|l| l.id != lane.id) {
+                ended_now.push(lane.clone());
+            }
+        }
+        ended_now.sort_by_key(|lane| std::cmp::Reverse(lane.id));
         let branch = self.engine.db.branch_runs(start.pipeline).await?;
         let asked = question::select(start, self.tip, candidates, &living, &ended_now, &branch);
         let about = About {
@@ -600,7 +615,7 @@ impl Turn<'_> {
             }
             if let Some((jobs, _)) = jobs.get_mut(&place) {
                 for job in jobs {
-                    stop(job, &lane.why.text);
+                    plan::stop(job, &lane.why.text);
                 }
             }
         }
@@ -619,34 +634,4 @@ fn based(lanes: &mut [Lane]) {
             lanes[place].base = Some(commit);
         }
     }
-}
-
-/// Takes over how attempts ended.
-fn settle(jobs: &mut [Job]) {
-    for job in jobs {
-        if !matches!(job.state, JobState::Waiting | JobState::Running) {
-            continue;
-        }
-        if let Some(last) = job.attempts.last()
-            && let Some(ended) = &last.ended
-        {
-            job.state = JobState::Ended;
-            job.passed = Some(ended == "exited" && last.exit_code == Some(0));
-        }
-    }
-}
-
-/// A job that need not go on.
-fn stop(job: &mut Job, why: &str) {
-    if !matches!(job.state, JobState::Waiting | JobState::Running) {
-        return;
-    }
-    job.state = JobState::Cancelled;
-    for attempt in &mut job.attempts {
-        if attempt.ended.is_none() && attempt.id.is_some() && attempt.cancel.is_none() {
-            attempt.cancel = Some(why.to_owned());
-        }
-    }
-    // What was only planned is not begun.
-    job.attempts.retain(|a| a.id.is_some());
 }

@@ -3,11 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::FutureExt as _;
 use pointsman_forge::{Bell, Branch, Fetched, Forge, Mergeable, Oid, RepoName, Repository};
+use tokio::time::Instant;
 
 use super::Engine;
+use super::troubles::{Subject, Troubles};
 use crate::db::listen::POLL;
 use crate::db::merge::{Head, NewHead, Watched};
 
@@ -51,6 +55,16 @@ impl LocalForge {
         Ok(self.forge.open(&name.parse::<RepoName>()?).await?)
     }
 
+    /// Whether a repository is in this folder, and not in another host's.
+    pub(super) fn has(&self, repository: &str) -> bool {
+        Path::new(&self.place(repository)).is_dir()
+    }
+
+    /// Whether git is there and new enough.
+    pub async fn check(&self) -> Result<(), pointsman_forge::Error> {
+        self.forge.check().await
+    }
+
     /// Where a branch points now.
     pub async fn branch(&self, repository: &str, branch: &str) -> anyhow::Result<Option<String>> {
         let branch: Branch = branch.parse()?;
@@ -59,8 +73,20 @@ impl LocalForge {
     }
 }
 
-/// Branches of the repositories that one look has read.
-type Seen = HashMap<String, Option<(Repository, BTreeMap<Branch, Oid>)>>;
+/// The least time between two looks, and a look that takes longer leaves as much time for others: whoever can
+/// write to the socket can ring as often as they like.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Rings that one look answers at most; it looks everywhere anyway.
+const RINGS: usize = 4_096;
+
+/// A repository with its branches.
+type Branches = (Repository, BTreeMap<Branch, Oid>);
+
+/// What one look has read, and what it leaves alone.
+struct Look<'t> {
+    branches: HashMap<String, Option<Branches>>,
+    troubles: &'t mut Troubles,
+}
 
 impl Engine {
     /// Looks until told to stop.
@@ -72,14 +98,29 @@ impl Engine {
                 None
             }
         };
+        let mut troubles = Troubles::default();
         while !self.stop.is_cancelled() {
             self.commits.mark_unchanged();
-            if let Err(error) = self.look().await {
+            let began = Instant::now();
+            if let Err(error) = self.look(&mut troubles).await {
                 tracing::warn!(cause = format!("{error:#}"), "branches cannot be looked at");
                 self.pause().await;
                 continue;
             }
+            let ended = Instant::now();
             self.until_something_may_have_moved(bell.as_ref()).await;
+            let pause = LOOK_EVERY.max(ended - began);
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = tokio::time::sleep_until(ended + pause) => {}
+            }
+            // The next look answers all who rang meanwhile.
+            for _ in 0..RINGS {
+                let rung = bell.as_ref().and_then(|bell| bell.next().now_or_never());
+                if rung.is_none() {
+                    break;
+                }
+            }
         }
     }
 
@@ -111,59 +152,105 @@ impl Engine {
         }
     }
 
-    async fn look(&self) -> anyhow::Result<()> {
-        let mut seen = Seen::new();
+    async fn look(&self, troubles: &mut Troubles) -> anyhow::Result<()> {
+        troubles.forget_old(Instant::now());
+        let mut look = Look {
+            branches: HashMap::new(),
+            troubles,
+        };
         let watched = self.db.watched().await?;
         for target in &watched {
-            if let Err(error) = self.look_at_target(target, &mut seen).await {
-                let (repository, branch) = (&target.repository, &target.target);
-                tracing::warn!(
-                    repository,
-                    branch,
-                    cause = format!("{error:#}"),
-                    "a branch cannot be looked at"
-                );
+            let what = Subject::Target(target.pipeline);
+            if look.troubles.rests(&what, Instant::now()) {
+                continue;
+            }
+            match self.look_at_target(target, &mut look).await {
+                Ok(()) => look.troubles.over(&what),
+                Err(error) => {
+                    let (repository, branch) = (&target.repository, &target.target);
+                    tracing::warn!(
+                        repository,
+                        branch,
+                        cause = format!("{error:#}"),
+                        again_in_s = look.troubles.failed(what, Instant::now()).as_secs(),
+                        "a branch cannot be looked at"
+                    );
+                }
             }
         }
         for head in self.db.open_heads().await? {
             let of = |w: &&Watched| w.repository == head.repository && w.target == head.target;
             let tip = watched.iter().find(of).and_then(|w| w.tip.clone());
-            if let Err(error) = self.look_at_head(&head, tip.as_deref(), &mut seen).await {
-                let (repository, number) = (&head.repository, head.number);
-                tracing::warn!(
-                    repository,
-                    number,
-                    cause = format!("{error:#}"),
-                    "a head cannot be looked at"
-                );
+            let there = self.where_it_is(&head, &mut look).await;
+            // Another commit is another question.
+            let what = Subject::Head(head.id, there.as_ref().ok().copied().flatten());
+            if look.troubles.rests(&what, Instant::now()) {
+                continue;
+            }
+            let looked = match there {
+                Ok(there) => {
+                    self.look_at_head(&head, there, tip.as_deref(), &mut look)
+                        .await
+                }
+                Err(error) => Err(error),
+            };
+            match looked {
+                Ok(()) => look.troubles.over(&what),
+                Err(error) => {
+                    let (repository, number) = (&head.repository, head.number);
+                    tracing::warn!(
+                        repository,
+                        number,
+                        cause = format!("{error:#}"),
+                        again_in_s = look.troubles.failed(what, Instant::now()).as_secs(),
+                        "a head cannot be looked at"
+                    );
+                }
             }
         }
         Ok(())
     }
 
-    async fn branches<'s>(
-        &self,
-        repository: &str,
-        seen: &'s mut Seen,
-    ) -> anyhow::Result<Option<&'s (Repository, BTreeMap<Branch, Oid>)>> {
-        if !seen.contains_key(repository) {
-            let name: RepoName = repository.parse()?;
-            let found = match self.forge.forge.open(&name).await {
-                Ok(opened) => {
-                    let branches = opened.branches().await?;
-                    Some((opened, branches))
+    /// The branches of a repository; none: another host has it, or it cannot be read for now.
+    async fn branches<'s>(&self, repository: &str, look: &'s mut Look<'_>) -> Option<&'s Branches> {
+        if !look.branches.contains_key(repository) {
+            let what = Subject::Repository(repository.to_owned());
+            let mut found = None;
+            if !look.troubles.rests(&what, Instant::now()) {
+                match self.read_branches(repository).await {
+                    Ok(read) => {
+                        look.troubles.over(&what);
+                        found = read;
+                    }
+                    Err(error) => tracing::warn!(
+                        repository,
+                        cause = format!("{error:#}"),
+                        again_in_s = look.troubles.failed(what, Instant::now()).as_secs(),
+                        "a repository cannot be looked at"
+                    ),
                 }
-                // Another host has it.
-                Err(pointsman_forge::Error::NoRepository { .. }) => None,
-                Err(error) => return Err(error.into()),
-            };
-            seen.insert(repository.to_owned(), found);
+            }
+            look.branches.insert(repository.to_owned(), found);
         }
-        Ok(seen.get(repository).and_then(Option::as_ref))
+        look.branches.get(repository).and_then(Option::as_ref)
     }
 
-    async fn look_at_target(&self, target: &Watched, seen: &mut Seen) -> anyhow::Result<()> {
-        let Some((repository, branches)) = self.branches(&target.repository, seen).await? else {
+    async fn read_branches(&self, repository: &str) -> anyhow::Result<Option<Branches>> {
+        match self.forge.open(repository).await {
+            Ok(opened) => {
+                let branches = opened.branches().await?;
+                Ok(Some((opened, branches)))
+            }
+            // Another host has it.
+            Err(error) => match error.downcast_ref() {
+                Some(pointsman_forge::Error::NoRepository { .. }) => Ok(None),
+                _ => Err(error),
+            },
+        }
+    }
+
+    async fn look_at_target(&self, target: &Watched, look: &mut Look<'_>) -> anyhow::Result<()> {
+        let Some((repository, branches)) = self.branches(&target.repository, look).await else {
             return Ok(());
         };
         let branch: Branch = target.target.parse()?;
@@ -186,17 +273,25 @@ impl Engine {
         Ok(())
     }
 
+    /// The commit that a pull request's branch points at; none: it is gone, or its repository cannot be read.
+    async fn where_it_is(&self, head: &Head, look: &mut Look<'_>) -> anyhow::Result<Option<Oid>> {
+        let branch: Branch = head.branch.parse()?;
+        let found = self.branches(&head.head_repository, look).await;
+        Ok(found.and_then(|(_, branches)| branches.get(&branch).copied()))
+    }
+
     async fn look_at_head(
         &self,
         head: &Head,
+        there: Option<Oid>,
         tip: Option<&str>,
-        seen: &mut Seen,
+        look: &mut Look<'_>,
     ) -> anyhow::Result<()> {
         let branch: Branch = head.branch.parse()?;
-        let Some((source, branches)) = self.branches(&head.head_repository, seen).await? else {
+        let Some((source, _)) = self.branches(&head.head_repository, look).await else {
             return Ok(());
         };
-        let (source, there) = (source.clone(), branches.get(&branch).copied());
+        let source = source.clone();
         let Some(there) = there else {
             if !head.gone {
                 self.db.head_vanished(head).await?;
@@ -206,7 +301,8 @@ impl Engine {
         if !head.gone && head.described && head.head == there.to_string() {
             return Ok(());
         }
-        let target = self.open_target(head, seen).await?;
+        let found = self.branches(&head.repository, look).await;
+        let target = found.map(|(repository, _)| repository.clone());
         let (Some(target), Some(tip)) = (target, tip) else {
             return Ok(());
         };
@@ -240,14 +336,5 @@ impl Engine {
         };
         self.db.head_moved(head, &new).await?;
         Ok(())
-    }
-
-    async fn open_target(
-        &self,
-        head: &Head,
-        seen: &mut Seen,
-    ) -> anyhow::Result<Option<Repository>> {
-        let found = self.branches(&head.repository, seen).await?;
-        Ok(found.map(|(repository, _)| repository.clone()))
     }
 }

@@ -1,51 +1,27 @@
 //! What to make of the answers about pull requests: pure, without I/O.
 //!
 //! `standing` is what `review` and `gate` come to, `lanes` what `select` wants against what there is,
-//! `landing` which of them may go on, `run` the jobs of a lane and what `triage` makes of them. A lane is a value that a turn changes in
-//! memory; what differs at the end is written.
+//! `landing` which of them may go on; what becomes of a lane's jobs is in `plan::jobs`. A lane is a value that a
+//! turn changes in memory; what differs at the end is written.
 
 mod landing;
 mod lanes;
 mod react;
-mod run;
 mod standing;
 #[cfg(test)]
 mod tests;
-
-use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
 pub use landing::{landable, outdated, promote, stale};
 pub use lanes::{GIVEN_UP, MAX_LANES, Wanted, lanes, oldest_approved};
 pub use react::{Act, acts};
-pub use run::{RETESTS, Triaged, after, digest, jobs, reusable, triage, without_policy};
 pub use standing::{Said, approval, need};
 
-/// Attrs of a lane, tags of a pull request.
-pub type Attrs = BTreeMap<String, String>;
-
-/// Why, as it is kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Why {
-    /// Stable.
-    pub code: String,
-    /// For people.
-    pub text: String,
-    /// The decision, by its place among those of the turn; none: the host's own.
-    pub decision: Option<usize>,
-}
-
-impl Why {
-    /// The host's own reason.
-    pub fn host(code: &str, text: impl Into<String>) -> Self {
-        Self {
-            code: code.to_owned(),
-            text: text.into(),
-            decision: None,
-        }
-    }
-}
+pub use super::jobs::{
+    Attempt, Attrs, Job, JobState, RETESTS, Triaged, Verdict, Why, after, digest, jobs, reusable,
+    settle, stop, triage, without_policy,
+};
 
 /// Whether a head is approved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,17 +68,6 @@ impl Need {
             Self::Fail => "fail",
         }
     }
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// All that is required passed.
-    Pass,
-    /// Something that is required did not.
-    Fail,
-    /// Nobody can say.
-    Inconclusive,
 }
 
 /// An open pull request as `select` sees it.
@@ -344,119 +309,6 @@ impl Lane {
         let held = Some((code.to_owned(), text.to_owned()));
         if self.held != held {
             self.held = held;
-        }
-    }
-}
-
-/// A job of a lane.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Job {
-    /// Its id; none while it is only planned.
-    pub id: Option<i64>,
-    /// Unique in its lane.
-    pub name: String,
-    /// What it does, as the policy gave it.
-    pub spec: serde_json::Value,
-    /// What it does, for finding it again.
-    pub digest: Vec<u8>,
-    /// The run passes only if it does.
-    pub required: bool,
-    /// Names of jobs that must have passed before it starts.
-    pub after: Vec<String>,
-    /// Where it is.
-    pub state: JobState,
-    /// Why it is skipped.
-    pub skipped: Option<(String, String)>,
-    /// Whether it passed.
-    pub passed: Option<bool>,
-    /// The job whose pass counts for this one.
-    pub reused_from: Option<i64>,
-    /// Oldest first.
-    pub attempts: Vec<Attempt>,
-}
-
-/// Where a job is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobState {
-    /// For others, or for its attempt.
-    Waiting,
-    /// An attempt runs.
-    Running,
-    /// It has ended.
-    Ended,
-    /// It is not run.
-    Skipped,
-    /// It need not go on.
-    Cancelled,
-    /// A pass of the same job on the same tree counts.
-    Reused,
-}
-
-impl JobState {
-    const NAMES: [(JobState, &'static str); 6] = [
-        (Self::Waiting, "waiting"),
-        (Self::Running, "running"),
-        (Self::Ended, "ended"),
-        (Self::Skipped, "skipped"),
-        (Self::Cancelled, "cancelled"),
-        (Self::Reused, "reused"),
-    ];
-
-    /// As the record has it.
-    pub fn name(self) -> &'static str {
-        let found = Self::NAMES.iter().find(|(state, _)| *state == self);
-        found.map_or("", |(_, name)| name)
-    }
-
-    /// By its name in the record.
-    pub fn of(name: &str) -> Option<Self> {
-        let found = Self::NAMES.iter().find(|(_, known)| *known == name);
-        found.map(|(state, _)| *state)
-    }
-}
-
-/// One attempt of a job.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Attempt {
-    /// Its id; none while it is only planned.
-    pub id: Option<i64>,
-    /// 1 is the first.
-    pub number: i32,
-    /// How it ended; none: it has not.
-    pub ended: Option<String>,
-    /// Where it exited by itself.
-    pub exit_code: Option<i32>,
-    /// Tests that did not pass.
-    pub tests: serde_json::Value,
-    /// How many there were.
-    pub tests_total: i32,
-    /// How many passed.
-    pub tests_passed: i32,
-    /// What the job wrote.
-    pub outputs: Attrs,
-    /// Over the job's own.
-    pub attrs: Attrs,
-    /// Not earlier than this.
-    pub not_before: Option<DateTime<Utc>>,
-    /// Why it is to end, if it is.
-    pub cancel: Option<String>,
-}
-
-impl Attempt {
-    /// One that is to be made.
-    pub fn planned(number: i32) -> Self {
-        Self {
-            id: None,
-            number,
-            ended: None,
-            exit_code: None,
-            tests: serde_json::json!([]),
-            tests_total: 0,
-            tests_passed: 0,
-            outputs: Attrs::new(),
-            attrs: Attrs::new(),
-            not_before: None,
-            cancel: None,
         }
     }
 }

@@ -179,6 +179,7 @@ fn kernel(id: i64, state: i32) -> Kernel {
         by_person: false,
         missing: vec![],
         ignored: None,
+        requested: None,
         wanted: None,
         tried: vec![],
         hosts: vec![],

@@ -183,9 +183,8 @@ impl Hook {
     pub fn is_asked_by(self, kind: &str) -> bool {
         match self {
             Hook::Ignore | Hook::Advance => kind == "kernel",
-            Hook::Review | Hook::Gate | Hook::Select | Hook::Run | Hook::Triage | Hook::React => {
-                kind == "merge"
-            }
+            Hook::Review | Hook::Gate | Hook::Select | Hook::React => kind == "merge",
+            Hook::Run | Hook::Triage => kind == "merge" || kind == "kernel",
         }
     }
 }

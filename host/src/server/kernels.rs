@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{Duration, Utc};
 use pointsman_api::generation::{Because, Written};
 use pointsman_api::kernel::{
-    CreateKernels, Detection, Kernel, SetKernel, SetKernels, UpdateKernel, Wanted,
+    CreateKernels, Detection, Kernel, KernelWhy, SetKernel, SetKernels, UpdateKernel, Wanted,
 };
 use pointsman_api::page::Page;
 use pointsman_patterns::{Kind as Reading, Pattern};
@@ -223,6 +223,18 @@ pub(super) async fn get_kernel(
     Ok(([(ETAG, etag)], Json(kernel)).into_response())
 }
 
+/// Why a kernel version does not go on: what its next run waits for.
+#[utoipa::path(get, path = "/v1/kernels/{distro}/{version}/why", tag = "kernels", params(("distro", description = "The distro's builder name"), ("version", description = "The version")), responses((status = 200, body = KernelWhy)))]
+pub(super) async fn explain_kernel(
+    _: Reader,
+    State(app): State<App>,
+    Path((distro, version)): Path<(String, String)>,
+) -> Result<Json<KernelWhy>> {
+    Ok(Json(
+        crate::explain::kernel(&app.db, &distro, &version).await?,
+    ))
+}
+
 /// Changes fields of a kernel version; `If-Match` makes sure that nobody was faster.
 #[utoipa::path(patch, path = "/v1/kernels/{distro}/{version}", tag = "kernels", params(("distro", description = "The distro's builder name"), ("version", description = "The version"), ("If-Match" = Option<String>, Header, description = "The generation that you saw")), request_body = UpdateKernel, responses((status = 200, body = Written)))]
 pub(super) async fn update_kernel(
@@ -368,6 +380,7 @@ pub(super) async fn list_wanted(
         .wanted(
             query.purpose.as_deref(),
             distro,
+            None,
             query.cursor.as_deref(),
             limit(query.limit)?,
         )

@@ -6,8 +6,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Duration, Utc};
 use pointsman_api::generation::Written;
-use pointsman_api::lane::{Lane, Tip};
+use pointsman_api::lane::{Job, Lane, Tip};
 use pointsman_api::page::Page;
 use pointsman_api::pull::{NewPipeline, PullAction};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::App;
 use super::auth::{Admin, Reader, Writer};
 use super::extract::{Json, Path, Query, limit};
+use crate::db::browse::Shown;
 use crate::db::lane::Filter;
 use crate::db::pull;
 use crate::error::{Kind, Refusal, Result};
@@ -222,10 +224,14 @@ pub(super) async fn list_lanes(
         number: query.number,
         id: None,
     };
-    let page = app
+    let mut page = app
         .db
         .lane_page(&filter, query.cursor.as_deref(), limit(query.limit)?)
         .await?;
+    let now = Utc::now();
+    for lane in &mut page.items {
+        link(&app, now, lane);
+    }
     Ok(Json(page))
 }
 
@@ -236,7 +242,35 @@ pub(super) async fn get_lane(
     State(app): State<App>,
     Path(id): Path<i64>,
 ) -> Result<Json<Lane>> {
-    Ok(Json(app.db.lane(id).await?))
+    let mut lane = app.db.lane(id).await?;
+    link(&app, Utc::now(), &mut lane);
+    Ok(Json(lane))
+}
+
+/// Adds what the record does not hold: addresses that open by themselves, and until when there is something
+/// behind them.
+fn link(app: &App, now: DateTime<Utc>, lane: &mut Lane) {
+    let until = app.links.until(now);
+    let token = app.links.lane(lane.id, lane.created_at, until);
+    lane.link = Some(app.links.address(&token));
+    link_attempts(app, now, lane.jobs.iter_mut().flatten());
+}
+
+/// As [`link`], for the attempts of jobs.
+pub(super) fn link_attempts<'j>(
+    app: &App,
+    now: DateTime<Utc>,
+    jobs: impl Iterator<Item = &'j mut Job>,
+) {
+    let until = app.links.until(now);
+    for attempt in jobs.flat_map(|job| &mut job.attempts) {
+        let token = app.links.attempt(&attempt.key, until);
+        attempt.link = token.map(|token| app.links.address(&token));
+        if attempt.removed_at.is_none() {
+            let days = Duration::days(app.artifact_days.into());
+            attempt.kept_until = attempt.ended_at.map(|ended| ended + days);
+        }
+    }
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -272,7 +306,7 @@ pub(super) async fn list_tips(
 pub(super) struct Part {
     /// From this byte on.
     #[serde(default)]
-    from: u64,
+    pub(super) from: u64,
 }
 
 /// A part of an attempt's log, at most 1 MiB, also while it runs. The header `pointsman-next` says from which
@@ -320,7 +354,19 @@ pub(super) async fn attempt_file(
 }
 
 async fn known(app: &App, key: &str) -> Result<()> {
-    match app.db.attempt_by_key(key).await? {
+    match app.db.shown_attempt(key).await? {
+        Some(Shown {
+            removed_at: Some(at),
+            ..
+        }) => {
+            let text = format!(
+                "the log and the files of this attempt were removed on {}",
+                at.date_naive()
+            );
+            Err(Refusal::new(Kind::Gone, "attempt_removed", text)
+                .hint("How it ended stays on record: `pointsman lane show` has it.")
+                .into())
+        }
         Some(_) => Ok(()),
         None => Err(not_here("there is no such attempt")),
     }

@@ -35,7 +35,7 @@ pub(super) async fn get_pipeline(
 }
 
 /// Pauses a pipeline with a reason, or resumes it with an empty one; closes or opens the tree of a merge
-/// pipeline; sets its slots.
+/// pipeline; sets the slots, of lanes or of a kernel pipeline's own runs.
 #[utoipa::path(patch, path = "/v1/pipelines/{name}", tag = "pipelines", params(("name", description = "Its name")), request_body = UpdatePipeline, responses((status = 200, body = Written)))]
 pub(super) async fn update_pipeline(
     Admin(actor): Admin,
@@ -68,7 +68,14 @@ pub(super) async fn update_pipeline(
     if let Some(paused) = &body.paused {
         written = app.db.pause_pipeline(&mut batch, &name, paused).await?;
     }
-    if body.frozen.is_some() || body.slots.is_some() {
+    let runs = match body.slots {
+        Some(slots) if app.db.pipeline(&name).await?.kind == "kernel" => Some(slots),
+        _ => None,
+    };
+    if let Some(slots) = runs {
+        written = app.db.set_run_slots(&mut batch, &name, slots).await?;
+    }
+    if body.frozen.is_some() || body.slots.is_some() && runs.is_none() {
         written = app
             .db
             .update_merging(

@@ -1,9 +1,10 @@
-//! Runs, reported from outside.
+//! Runs, reported from outside or made by our own jobs.
 
 use axum::extract::State;
+use chrono::Utc;
 use pointsman_api::generation::Written;
 use pointsman_api::page::Page;
-use pointsman_api::run::{ReportRuns, Run, Verdict};
+use pointsman_api::run::{ReportRuns, RequestRun, Run, Verdict};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -11,6 +12,7 @@ use super::App;
 use super::auth::{Reader, Writer};
 use super::extract::{Json, Path, Query, batch_size, limit};
 use super::kernels::distro;
+use super::lanes::link_attempts;
 use crate::db::run::Filter;
 use crate::error::Result;
 
@@ -96,12 +98,37 @@ fn describe(body: &ReportRuns) -> String {
     text
 }
 
-/// One run.
+/// One run; of one that our own jobs make, with those and their attempts.
 #[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs", params(("id" = i64, description = "Its id")), responses((status = 200, body = Run)))]
 pub(super) async fn get_run(
     _: Reader,
     State(app): State<App>,
     Path(id): Path<i64>,
 ) -> Result<Json<Run>> {
-    Ok(Json(app.db.run(id).await?))
+    let mut run = app.db.run(id).await?;
+    link_attempts(&app, Utc::now(), run.jobs.iter_mut().flatten());
+    Ok(Json(run))
+}
+
+/// Asks for a run of a kernel version, as a person does: also of what failed, or is ignored. The policy `advance` is
+/// told, and says whether it may; with nothing bound to `run`, somebody outside makes it (`/v1/wanted`).
+#[utoipa::path(post, path = "/v1/kernels/{distro}/{version}/request", tag = "runs", params(("distro", description = "The distro's builder name"), ("version", description = "The version")), request_body = RequestRun, responses((status = 200, body = Written)))]
+pub(super) async fn request_run(
+    Writer(actor): Writer,
+    State(app): State<App>,
+    Path((distro, version)): Path<(String, String)>,
+    Json(body): Json<RequestRun>,
+) -> Result<Json<Written>> {
+    let mut batch = app
+        .db
+        .begin(&actor, body.comment.as_deref(), || {
+            let purpose: String = body.purpose.chars().take(32).collect();
+            format!("Ask for a {purpose} of {distro}/{version}")
+        })
+        .await?;
+    let written = app
+        .db
+        .request_run(&mut batch, &actor, &distro, &version, &body.purpose)
+        .await?;
+    Ok(Json(batch.commit(written).await?))
 }

@@ -202,10 +202,10 @@ impl Worker {
             .max();
         let wanted: Vec<i64> = ids.iter().copied().collect();
         let mut kernels = self.db.advance_subjects(&wanted).await?;
-        // Settled versions are not asked about, unless a run is still wanted for one.
+        // Settled versions are not asked about, unless a run is still wanted for one, or asked for.
         kernels.retain(|k| {
             let rank = stages.iter().find(|s| s.id == k.state).map(|s| s.rank);
-            rank < last || k.wanted.is_some()
+            rank < last || k.wanted.is_some() || k.requested.is_some()
         });
         for kernel in &mut kernels {
             if let Some(scope) = scopes.get(&kernel.id) {

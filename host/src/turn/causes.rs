@@ -56,7 +56,9 @@ impl Causes {
                     }
                     touched.extend(name);
                 }
-                "run" => touched.extend(change.name.split(' ').next().and_then(kernel_name)),
+                "run" | "kernel_request" => {
+                    touched.extend(change.name.split(' ').next().and_then(kernel_name));
+                }
                 "host_kernel" => {
                     let name = change.name.split(' ').nth(1).and_then(kernel_name);
                     existence.extend(name.clone());

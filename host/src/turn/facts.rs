@@ -32,7 +32,7 @@ pub(crate) enum Failure {
 }
 
 /// Facts of the record about one distro.
-pub(super) struct Record {
+pub(crate) struct Record {
     db: Db,
     distro: i32,
     runtime: Handle,
@@ -40,7 +40,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(db: &Db, distro: i32) -> Self {
+    pub(crate) fn new(db: &Db, distro: i32) -> Self {
         Self {
             db: db.clone(),
             distro,

@@ -131,6 +131,9 @@ fn attrs_of(kernel: &Kernel) -> types::Attrs {
     if kernel.missing.iter().any(|what| what == "image") {
         attrs.push(("image".to_owned(), "missing".to_owned()));
     }
+    if let Some(purpose) = &kernel.requested {
+        attrs.push(("requested".to_owned(), purpose.clone()));
+    }
     if kernel.by_person {
         attrs.push(("stage.by".to_owned(), "person".to_owned()));
     }

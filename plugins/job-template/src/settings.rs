@@ -7,6 +7,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The kind of work that a kernel version's run is.
+pub(crate) const KERNEL: &str = "kernel";
+/// The kinds that there are beside it.
+const OTHER_KINDS: [&str; 3] = ["head", "lane", "branch"];
+
 /// Which jobs there are. `{}` is one job, `test`, that runs `.ci/run` in a checkout of the commit.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -15,6 +20,10 @@ pub struct Settings {
     pub test: String,
     /// The jobs.
     pub jobs: Vec<JobTemplate>,
+    /// Jobs of kernel versions by the purpose of their runs, such as `fetch`, `build`, `test`: one for each, named
+    /// like its purpose unless it has a name. With these, `test` and those `jobs` that name no `kinds` are not
+    /// for kernels, and a run with another purpose is left to the next binding, or to somebody outside.
+    pub kernel: BTreeMap<String, JobTemplate>,
     /// Commits of history that a checkout has; 0: all.
     pub depth: u32,
     /// More variables that this pipeline's work has, beside those that are known.
@@ -25,7 +34,8 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct JobTemplate {
-    /// Its name, the same from run to run.
+    /// Its name, the same from run to run. In `kernel` it may be left out.
+    #[serde(default)]
     pub name: String,
     /// Program and arguments, in which `${work.commit}` stands for a variable's value. Either this or
     /// `script`.
@@ -56,7 +66,7 @@ pub struct JobTemplate {
     /// Jobs that must have passed before it starts, in all their variants.
     #[serde(default)]
     pub after: Vec<String>,
-    /// What it has: `kvm`.
+    /// What it has: `kvm`. Told to `triage`; the host looks for no machine that has it.
     #[serde(default)]
     pub capabilities: Vec<String>,
     /// One job for each, named `job/variant`.
@@ -71,13 +81,17 @@ pub struct JobTemplate {
     /// Path prefixes that its result depends on; none: the whole tree.
     #[serde(default)]
     pub inputs: Vec<String>,
-    /// The image that it runs in, where the backend runs images; a template.
+    /// The image that it runs in, where the backend runs images; a template. The backend `local`, the only one
+    /// there is today, runs programs: the host refuses a job with an image.
     #[serde(default)]
     pub image: String,
-    /// The job backend; empty: the pipeline's default.
+    /// The job backend; empty: the pipeline's default. `local` is the only one today, any other is refused by
+    /// the host.
     #[serde(default)]
     pub backend: String,
-    /// `cpu`, `memory`, `engine`, `group`, `reuse` = `never`, and `x-` keys.
+    /// `memory` (bytes, a limit of each process), `reuse` = `never`, and `x-` keys. `cpu`, `engine` and `group`
+    /// are kept with the job and shown, but not honoured by the host yet: jobs share the machine, wherever the
+    /// host runs, and two of one group run at once.
     #[serde(default)]
     pub attrs: BTreeMap<String, String>,
     /// Kinds of work that it is for (`head`, `lane`, `branch`, `kernel`); none: all.
@@ -130,6 +144,7 @@ impl Default for Settings {
         Settings {
             test: "exec ./.ci/run".to_owned(),
             jobs: Vec::new(),
+            kernel: BTreeMap::new(),
             depth: 1,
             variables: Vec::new(),
         }
@@ -137,15 +152,38 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The jobs, the one that `test` stands for included.
+    /// The jobs, the one that `test` stands for and those of kernels included.
     pub(crate) fn jobs(&self) -> Vec<JobTemplate> {
-        if !self.jobs.is_empty() {
-            return self.jobs.clone();
+        let mut jobs = match self.jobs.as_slice() {
+            [] => vec![JobTemplate {
+                name: "test".to_owned(),
+                script: self.test.clone(),
+                ..JobTemplate::default()
+            }],
+            jobs => jobs.to_vec(),
+        };
+        if self.kernel.is_empty() {
+            return jobs;
         }
-        vec![JobTemplate {
-            name: "test".to_owned(),
-            script: self.test.clone(),
-            ..JobTemplate::default()
-        }]
+        for job in jobs.iter_mut().filter(|job| job.kinds.is_empty()) {
+            job.kinds = OTHER_KINDS.map(str::to_owned).to_vec();
+        }
+        jobs.extend(
+            self.kernel
+                .iter()
+                .map(|(purpose, job)| for_kernel(purpose, job)),
+        );
+        jobs
     }
+}
+
+/// A job of `kernel`, as one of `jobs` would be written.
+fn for_kernel(purpose: &str, job: &JobTemplate) -> JobTemplate {
+    let mut job = job.clone();
+    if job.name.is_empty() {
+        purpose.clone_into(&mut job.name);
+    }
+    job.kinds = vec![KERNEL.to_owned()];
+    job.purposes = vec![purpose.to_owned()];
+    job
 }

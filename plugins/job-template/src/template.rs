@@ -64,6 +64,11 @@ impl Template {
         })
     }
 
+    /// Whether it is a variable and nothing else.
+    pub(crate) fn is_one_variable(&self) -> bool {
+        matches!(self.0.as_slice(), [Part::Variable(_)])
+    }
+
     pub(crate) fn fill(&self, values: &BTreeMap<String, &str>) -> Result<String, Unfilled> {
         let mut text = String::new();
         for part in &self.0 {

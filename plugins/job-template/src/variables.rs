@@ -8,7 +8,7 @@ use pointsman_sdk::Work;
 pub(crate) const PREFIX: &str = "POINTSMAN_";
 
 /// Variables that every `run` question may have: fields of the work, and attrs of the contract.
-pub(crate) const KNOWN: [&str; 13] = [
+pub(crate) const KNOWN: [&str; 14] = [
     "work.kind",
     "work.purpose",
     "work.name",
@@ -19,9 +19,22 @@ pub(crate) const KNOWN: [&str; 13] = [
     "target.branch",
     "source.repo",
     "distro.name",
+    "distro.variant",
     "kernel.version",
     "kernel.packages",
     "track",
+];
+
+/// Names that the host gives each job itself, which a script may read whatever the work is.
+const GIVEN: [&str; 8] = [
+    "POINTSMAN_PIPELINE",
+    "POINTSMAN_JOB",
+    "POINTSMAN_ATTEMPT_NUMBER",
+    "POINTSMAN_COMMIT",
+    "POINTSMAN_TREE",
+    "POINTSMAN_DISTRO",
+    "POINTSMAN_PURPOSE",
+    "POINTSMAN_RELEASE",
 ];
 
 /// Variables that say which work it is, and not what is tested: two runs that differ in nothing else
@@ -121,6 +134,9 @@ pub(crate) fn read_by(script: &str) -> Vec<Read> {
 /// Whether a name of the environment is meant to be one of our variables: the backend has others with
 /// the same prefix, which are its own.
 pub(crate) fn is_ours(env: &str, added: &[String]) -> bool {
+    if GIVEN.contains(&env) {
+        return false;
+    }
     let family = |name: &str| {
         let first = name.split(['.', '-']).next().unwrap_or(name);
         let family = env_name(first);
@@ -167,6 +183,7 @@ mod tests {
         assert!(is_ours("POINTSMAN_WORK_COMIT", &[]) && !is_known_env("POINTSMAN_WORK_COMIT", &[]));
         assert!(!is_ours("POINTSMAN_OUT", &[]));
         assert!(is_known_env("POINTSMAN_TAG_AREA", &[]));
+        assert!(!is_ours("POINTSMAN_DISTRO", &[]) && is_ours("POINTSMAN_DISTRO_NAME", &[]));
     }
 
     #[test]

@@ -32,20 +32,40 @@ pub struct Running {
     pub spec: Value,
     /// Over the job's own.
     pub attrs: Value,
-    /// The lane.
-    pub lane: i64,
+    /// The lane; none: it is of a kernel version's run.
+    pub lane: Option<i64>,
+    /// The run.
+    pub run: Option<i64>,
     /// The lane's commit.
     pub commit: String,
     /// Its tree.
     pub tree: String,
+    /// The distro of the run's version.
+    pub distro: String,
+    /// The run's version.
+    pub version: String,
+    /// What the run is for: fetch, build, test.
+    pub purpose: String,
+    /// The product release of the run.
+    pub release: String,
     /// The pipeline.
     pub pipeline: i32,
     /// Its name.
     pub pipeline_name: String,
     /// Whether secrets are withheld: a member is a fork's, and nobody authorised its head.
     pub untrusted: bool,
-    /// The lane is over: nobody waits for this any more.
+    /// The lane or the run is over: nobody waits for this any more.
     pub over: bool,
+}
+
+impl Running {
+    /// What it is a part of, for people: `lane 12`, `debian-12/6.1.0-49-amd64 build`.
+    fn subject(&self) -> String {
+        match self.lane {
+            Some(lane) => format!("lane {lane}"),
+            None => format!("{}/{} {}", self.distro, self.version, self.purpose),
+        }
+    }
 }
 
 /// How an attempt ended.
@@ -108,9 +128,12 @@ impl Db {
     pub async fn attempt(&self, id: i64) -> Result<Option<Running>> {
         Ok(sqlx::query_as!(
             Running,
-            r#"select a.id, a.key::text as "key!", a.number, a.host, a.state, a.cancel_wanted as cancel, j.name as job, j.spec, a.attrs, l.id as lane,
-                 coalesce(l.commit, '') as "commit!", coalesce(l.tree, '') as "tree!", l.pipeline_id as pipeline,
-                 p.name as pipeline_name, l.ended_at is not null as "over!",
+            r#"select a.id, a.key::text as "key!", a.number, a.host, a.state, a.cancel_wanted as cancel, j.name as job, j.spec, a.attrs,
+                 l.id as "lane?", u.id as "run?", coalesce(l.commit, '') as "commit!", coalesce(l.tree, '') as "tree!",
+                 coalesce(d.name, '') as "distro!", coalesce(k.version, '') as "version!",
+                 coalesce(u.purpose, '') as "purpose!", coalesce(u.release, '') as "release!",
+                 p.id as pipeline, p.name as pipeline_name,
+                 (l.ended_at is not null or u.verdict is not null or u.deleted_at is not null) as "over!",
                  -- What it stands on is in its commit, too.
                  exists (with recursive below (id, on_lane, members, heads) as (
                            select l.id, l.on_lane, l.members, l.heads
@@ -120,8 +143,10 @@ impl Db {
                          join pull_request q on q.id = u.id
                          where q.head_repository is not null and q.author_permission in ('none', 'read', 'triage')
                            and q.authorised_head is distinct from u.head) as "untrusted!"
-               from attempt a join job j on j.id = a.job_id join lane l on l.id = j.lane_id
-               join pipeline p on p.id = l.pipeline_id where a.id = $1"#,
+               from attempt a join job j on j.id = a.job_id left join lane l on l.id = j.lane_id
+               left join run u on u.id = j.run_id left join kernel_version k on k.id = u.kernel_version_id
+               left join distro d on d.id = k.distro_id
+               join pipeline p on p.id = coalesce(l.pipeline_id, u.pipeline_id) where a.id = $1"#,
             id,
         )
         .fetch_optional(&self.read)
@@ -140,8 +165,10 @@ impl Db {
         let mut batch = self
             .begin_effect(effect, || {
                 format!(
-                    "Start {} of lane {}, attempt {}",
-                    attempt.job, attempt.lane, attempt.number
+                    "Start {} of {}, attempt {}",
+                    attempt.job,
+                    attempt.subject(),
+                    attempt.number
                 )
             })
             .await?;
@@ -250,8 +277,10 @@ impl Db {
         let mut batch = self
             .begin(&actor, None, || {
                 format!(
-                    "{} of lane {}, attempt {} waits",
-                    attempt.job, attempt.lane, attempt.number
+                    "{} of {}, attempt {} waits",
+                    attempt.job,
+                    attempt.subject(),
+                    attempt.number
                 )
             })
             .await?;
@@ -289,9 +318,9 @@ impl Db {
         let mut batch = self
             .begin(&actor, None, || {
                 format!(
-                    "{} of lane {}, attempt {}: {}{}",
+                    "{} of {}, attempt {}: {}{}",
                     attempt.job,
-                    attempt.lane,
+                    attempt.subject(),
                     attempt.number,
                     ended.ended,
                     ended
@@ -326,17 +355,18 @@ impl Db {
             .execute(&mut *conn)
             .await?;
         if written > 0 {
-            // Of a lane that has its verdict nobody judges the jobs that still ran.
+            // Of a lane or a run that has its verdict nobody judges the jobs that still ran.
             sqlx::query!(
-                "update job j set state = 'ended', passed = $2 from lane l, attempt a
-                 where a.id = $1 and j.id = a.job_id and l.id = j.lane_id and l.state <> 'running'
-                   and j.state in ('waiting', 'running')",
+                "update job j set state = 'ended', passed = $2 from attempt a
+                 where a.id = $1 and j.id = a.job_id and j.state in ('waiting', 'running')
+                   and (exists (select from lane l where l.id = j.lane_id and l.state <> 'running')
+                     or exists (select from run r where r.id = j.run_id and r.verdict is not null))",
                 id,
                 ended.ended == "exited" && ended.exit_code == Some(0),
             )
             .execute(&mut *conn)
             .await?;
-            cause(conn, attempt.pipeline, attempt.lane).await?;
+            cause(conn, attempt.pipeline, attempt.lane, attempt.run).await?;
         }
         batch.commit(nothing()).await?;
         Ok(())

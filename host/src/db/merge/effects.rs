@@ -42,6 +42,15 @@ pub enum EffectKind {
     Land(i64),
 }
 
+/// What came of keeping an effect for longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewed {
+    /// Nobody else begins it.
+    Ours,
+    /// It lapsed.
+    Lost,
+}
+
 /// A member of a lane: number, head, title, author.
 pub type PlanMember = (i32, String, String, String);
 
@@ -209,17 +218,40 @@ impl Db {
         Ok(())
     }
 
-    /// It could not be done: it is tried again later, with what went wrong on record.
+    /// Whoever works at an effect keeps it for longer.
+    pub async fn renew_effect(&self, effect: &Effect, lease: Duration) -> Result<Renewed> {
+        let lease = PgInterval::try_from(lease).map_err(|e| Error::Internal(anyhow::anyhow!(e)))?;
+        let renewed = sqlx::query!(
+            // Each lease counts a try, so that no two are alike.
+            "update effect set leased_until = now() + $3
+             where id = $1 and tries = $2 and leased_until > now()",
+            effect.id,
+            effect.tries,
+            lease,
+        )
+        .execute(&self.write)
+        .await?
+        .rows_affected();
+        Ok(if renewed > 0 {
+            Renewed::Ours
+        } else {
+            Renewed::Lost
+        })
+    }
+
+    /// It could not be done: it is tried again later, with what went wrong on record. Whoever has it by now keeps
+    /// it.
     pub async fn effect_failed(&self, effect: &Effect, why: &str) -> Result<()> {
         let pause =
             (FIRST_PAUSE_S * f64::from(effect.tries.min(16)).exp2() / 2.0).min(LONGEST_PAUSE_S);
         sqlx::query!(
             "update effect set leased_by = null, leased_until = null, outcome = left($2, 1000),
                not_before = now() + make_interval(secs => $3)
-             where id = $1 and done_at is null",
+             where id = $1 and tries = $4 and done_at is null",
             effect.id,
             why,
             pause,
+            effect.tries,
         )
         .execute(&self.write)
         .await?;
@@ -319,7 +351,7 @@ impl Db {
                 .await?;
             }
         }
-        cause(conn, effect.pipeline, lane).await?;
+        cause(conn, effect.pipeline, Some(lane), None).await?;
         done(conn, effect, "built").await?;
         batch.commit(nothing()).await?;
         Ok(())
@@ -375,7 +407,7 @@ impl Db {
                 give_up(conn, lane, "lane.unlandable", text).await?;
             }
         }
-        cause(conn, effect.pipeline, lane).await?;
+        cause(conn, effect.pipeline, Some(lane), None).await?;
         done(conn, effect, "landed").await?;
         batch.commit(nothing()).await?;
         Ok(())
@@ -424,7 +456,7 @@ impl Db {
         if !called_off {
             return Ok(false);
         }
-        cause(conn, effect.pipeline, lane).await?;
+        cause(conn, effect.pipeline, Some(lane), None).await?;
         done(conn, effect, "called off").await?;
         batch.commit(nothing()).await?;
         Ok(true)
@@ -443,20 +475,6 @@ impl Db {
             address: None,
         };
         self.begin(&actor, None, comment).await
-    }
-
-    /// The lanes of a repository whose commits are kept: those that live, and those that ended `days` ago at
-    /// most.
-    pub async fn lanes_to_keep(&self, repository: &str, days: i32) -> Result<Vec<i64>> {
-        Ok(sqlx::query_scalar!(
-            "select l.id from lane l join merge_pipeline m on m.id = l.pipeline_id
-             join repository g on g.id = m.repository_id
-             where g.name = $1 and (l.ended_at is null or l.ended_at > now() - make_interval(days => $2))",
-            repository,
-            days,
-        )
-        .fetch_all(&self.read)
-        .await?)
     }
 
     /// Deletes effects that were done long ago.
@@ -488,11 +506,19 @@ async fn give_up(conn: &mut PgConnection, lane: i64, code: &str, text: &str) -> 
     Ok(())
 }
 
-pub(super) async fn cause(conn: &mut PgConnection, pipeline: i32, lane: i64) -> Result<()> {
+/// The pipeline looks at this lane, or at this run, again.
+pub(super) async fn cause(
+    conn: &mut PgConnection,
+    pipeline: i32,
+    lane: Option<i64>,
+    run: Option<i64>,
+) -> Result<()> {
     sqlx::query!(
-        "insert into cause (pipeline_id, kind, lane_id) values ($1, 'lane', $2)",
+        "insert into cause (pipeline_id, kind, lane_id, run_id)
+         values ($1, case when $3::bigint is null then 'lane' else 'run' end, $2, $3)",
         pipeline,
         lane,
+        run,
     )
     .execute(conn)
     .await?;

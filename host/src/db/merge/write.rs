@@ -198,12 +198,19 @@ impl Db {
         }
         write_standings(conn, &end.standings, &decisions).await?;
         let overtaken = overtaken(conn, &end.lanes).await?;
-        let lanes = write_lanes(conn, start.pipeline, &end, &overtaken, &decisions).await?;
+        let lanes = write_lanes(
+            conn,
+            (start.pipeline, start.tip.as_deref()),
+            &end,
+            &overtaken,
+            &decisions,
+        )
+        .await?;
         for (place, now, before) in &end.jobs {
             if let Some(lane) = lanes.get(*place)
                 && !overtaken.contains(lane)
             {
-                write_jobs(conn, start.pipeline, *lane, now, before).await?;
+                write_jobs(conn, start.pipeline, Subject::Lane(*lane), now, before).await?;
             }
         }
         for (pull, head, wanted) in &end.acts {
@@ -315,7 +322,7 @@ async fn overtaken(
 /// Writes the lanes that differ, and the effects of their new states. Returns the ids of all.
 async fn write_lanes(
     conn: &mut PgConnection,
-    pipeline: i32,
+    (pipeline, tip): (i32, Option<&str>),
     end: &MergeEnd,
     overtaken: &HashSet<i64>,
     decisions: &[i64],
@@ -344,7 +351,7 @@ async fn write_lanes(
             _ => {}
         }
         if let Some(verdict) = verdict(lane, was) {
-            write_verdict(conn, lane, verdict).await?;
+            write_verdict(conn, tip, lane, verdict).await?;
         }
     }
     Ok(ids)
@@ -465,8 +472,15 @@ async fn update_lane(
 
 /// What a lane of one pull request says of that head; other lanes count as runs alone, and so does a try,
 /// which may run other jobs than what lands.
-async fn write_verdict(conn: &mut PgConnection, lane: &Lane, verdict: &str) -> Result<()> {
-    let alone = lane.members.len() == 1 && lane.on.is_none() && lane.landing != Landing::Never;
+async fn write_verdict(
+    conn: &mut PgConnection,
+    tip: Option<&str>,
+    lane: &Lane,
+    verdict: &str,
+) -> Result<()> {
+    // What it stood on may have landed.
+    let is_on_target = lane.on.is_none() || lane.base.as_deref() == tip;
+    let alone = lane.members.len() == 1 && is_on_target && lane.landing != Landing::Never;
     sqlx::query!(
         "update standing s set runs = s.runs + 1,
            earlier = case when $3 and s.verdict_base is distinct from $5 then s.verdict else s.earlier end,
@@ -506,10 +520,19 @@ pub(super) async fn effect(
     Ok(())
 }
 
-async fn write_jobs(
+/// What jobs are of.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::db) enum Subject {
+    /// A lane.
+    Lane(i64),
+    /// A kernel version's run.
+    Run(i64),
+}
+
+pub(in crate::db) async fn write_jobs(
     conn: &mut PgConnection,
     pipeline: i32,
-    lane: i64,
+    subject: Subject,
     now: &[Job],
     before: &[Job],
 ) -> Result<()> {
@@ -536,7 +559,7 @@ async fn write_jobs(
                 .await?;
                 id
             }
-            None => insert_job(conn, lane, job).await?,
+            None => insert_job(conn, subject, job).await?,
         };
         for attempt in &job.attempts {
             let known = attempt
@@ -548,11 +571,15 @@ async fn write_jobs(
     Ok(())
 }
 
-async fn insert_job(conn: &mut PgConnection, lane: i64, job: &Job) -> Result<i64> {
+async fn insert_job(conn: &mut PgConnection, subject: Subject, job: &Job) -> Result<i64> {
+    let (lane, run) = match subject {
+        Subject::Lane(id) => (Some(id), None),
+        Subject::Run(id) => (None, Some(id)),
+    };
     Ok(sqlx::query_scalar!(
-        "insert into job (lane_id, name, spec, spec_digest, weight, after, state, skipped_code, skipped_text,
+        "insert into job (lane_id, run_id, name, spec, spec_digest, weight, after, state, skipped_code, skipped_text,
            reused_from, passed)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning id",
+         values ($1, $12, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning id",
         lane,
         job.name,
         job.spec,
@@ -564,6 +591,7 @@ async fn insert_job(conn: &mut PgConnection, lane: i64, job: &Job) -> Result<i64
         job.skipped.as_ref().map(|s| s.1.as_str()),
         job.reused_from,
         job.passed,
+        run,
     )
     .fetch_one(conn)
     .await?)

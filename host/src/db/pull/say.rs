@@ -177,6 +177,13 @@ impl Db {
         )
         .execute(batch.conn())
         .await?;
+        // What was found before is not what counts now.
+        sqlx::query!(
+            "update standing set verdict = null, verdict_base = null, earlier = null where id = $1",
+            id
+        )
+        .execute(batch.conn())
+        .await?;
         Ok(updated())
     }
 

@@ -30,11 +30,12 @@ impl Db {
         let rows = sqlx::query!(
             r#"select k.id, k.distro_id as distro, k.version, s.name as stage, k.state_id, k.state_since,
                  k.state_by_person, k.missing, i.scope as "scope?",
-                 w.purpose as "wanted?", w.priority as "priority?"
+                 w.purpose as "wanted?", w.priority as "priority?", q.purpose as "requested?"
                from unnest($1::bigint[]) u (id) join kernel_version k using (id)
                join kernel_state s on s.id = k.state_id
                left join kernel_ignored i on i.kernel_version_id = k.id
                left join kernel_wanted w on w.kernel_version_id = k.id and w.release = ''
+               left join kernel_request q on q.kernel_version_id = k.id and q.release = '' and q.ended_at is null
                where k.deleted_at is null
                order by k.distro_id, k.id"#,
             ids,
@@ -75,6 +76,7 @@ impl Db {
                 by_person: r.state_by_person,
                 missing: r.missing,
                 ignored: r.scope,
+                requested: r.requested,
                 wanted: r.wanted.zip(r.priority),
                 tried: vec![],
                 hosts: vec![],

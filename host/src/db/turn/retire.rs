@@ -13,6 +13,7 @@ impl Db {
                select id from decision x where at < now() - make_interval(days => $1)
                  and not exists (select from kernel_ignored i where i.decision_id = x.id)
                  and not exists (select from kernel_wanted w where w.decision_id = x.id)
+                 and not exists (select from run r where r.decision_id = x.id and r.verdict is null)
                  and not exists (select from standing s where s.review_decision = x.id)
                  and not exists (select from standing s where s.gate_decision = x.id)
                  and not exists (select from lane l where l.decision_id = x.id and l.ended_at is null)

@@ -362,7 +362,9 @@ async fn write_wanted(conn: &mut PgConnection, end: &TurnEnd, ids: &[i64]) -> Re
          on conflict (kernel_version_id, release) do update set
            purpose = excluded.purpose, priority = excluded.priority, reason_code = excluded.reason_code,
            reason_text = excluded.reason_text, decision_id = excluded.decision_id,
-           since = case when w.purpose = excluded.purpose then w.since else now() end
+           since = case when w.purpose = excluded.purpose then w.since else now() end,
+           -- What could not be started may be another matter now.
+           held_code = null, held_text = null, held_tries = 0, not_before = null
          where (w.purpose, w.priority, w.reason_code, w.reason_text, w.decision_id) is distinct from
            (excluded.purpose, excluded.priority, excluded.reason_code, excluded.reason_text, excluded.decision_id)",
         &kernels,

@@ -260,7 +260,7 @@ fn read(
     }
     let retests: i32 = members.iter().map(|m| m.retests).sum();
     if retests > 0 {
-        attrs.insert(super::run::RETESTS.to_owned(), retests.to_string());
+        attrs.insert(super::RETESTS.to_owned(), retests.to_string());
     }
     if members.is_empty() && lane.landing != select::Landing::Never {
         return Err((

@@ -162,6 +162,123 @@ fn a_job_is_for_its_kinds_and_purposes() {
 }
 
 #[test]
+fn kernels_have_a_job_for_each_purpose() {
+    let json = r#"{"test": "make check", "kernel": {
+        "fetch": {"script": "echo $POINTSMAN_KERNEL_PACKAGES", "secrets": ["mirror"]},
+        "build": {"name": "compile", "argv": ["build", "${kernel.version}"], "variants": [{"name": "gcc"}, {"name": "clang"}]}
+    }}"#;
+    let names = |work: &Work| -> Vec<String> {
+        let answer = decide(&settings(json), work).unwrap();
+        answer.jobs.into_iter().map(|job| job.name).collect()
+    };
+    assert_eq!(names(&kernel()), ["compile/gcc", "compile/clang"]);
+    assert_eq!(names(&lane()), ["test"]);
+    // What the settings do not name is somebody else's, and a variable without a value is none.
+    let mut other = kernel();
+    other.purpose = "test".to_owned();
+    assert_eq!(
+        code(decide(&settings(json), &other).unwrap_err()),
+        "jobs.none"
+    );
+    other.purpose = "fetch".to_owned();
+    assert_eq!(
+        code(decide(&settings(json), &other).unwrap_err()),
+        "variable.missing"
+    );
+    other
+        .attrs
+        .push(("kernel.packages".to_owned(), "[]".to_owned()));
+    let job = decide(&settings(json), &other).unwrap().jobs.remove(0);
+    assert_eq!(job.name, "fetch");
+    assert_eq!(job.secrets, ["mirror"]);
+    assert_eq!(attr(&job.env, "POINTSMAN_KERNEL_PACKAGES"), Some("[]"));
+    // Jobs that name the kind are beside it.
+    let beside = r#"{"jobs": [{"name": "all", "argv": ["a"]}, {"name": "lint", "argv": ["l"], "kinds": ["kernel"]}],
+        "kernel": {"build": {"argv": ["b"]}}}"#;
+    let jobs = decide(&settings(beside), &kernel()).unwrap().jobs;
+    let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+    assert_eq!(names, ["lint", "build"]);
+    let one = |field: &str, code: &str| vec![(field.to_owned(), code.to_owned())];
+    assert_eq!(
+        refused(r#"{"kernel": {"build": {}}}"#),
+        one("/kernel/build/argv", "settings.empty")
+    );
+    assert_eq!(
+        refused(r#"{"kernel": {"Build": {"argv": ["a"]}}}"#),
+        one("/kernel/Build", "settings.name")
+    );
+    assert_eq!(
+        refused(r#"{"kernel": {"build": {"argv": ["a", "${work.comit}"]}}}"#),
+        one("/kernel/build/argv/1", "variable.unknown")
+    );
+    assert_eq!(
+        refused(r#"{"kernel": {"build": {"argv": ["a"], "after": ["fetch"]}}}"#),
+        one("/kernel/build/after", "settings.unused")
+    );
+    let twice = r#"{"jobs": [{"name": "build", "argv": ["a"], "kinds": ["kernel"]}], "kernel": {"build": {"argv": ["b"]}}}"#;
+    assert_eq!(refused(twice), one("/kernel/build/name", "settings.twice"));
+    assert_eq!(
+        refused(r#"{"jobs": [{"argv": ["a"]}]}"#),
+        one("/jobs/0/name", "settings.name")
+    );
+}
+
+#[test]
+fn no_value_gets_into_a_script_wherever_the_shell_is() {
+    let refused_at = |argv: &str| -> Vec<String> {
+        let json = format!(r#"{{"jobs": [{{"name": "t", "argv": {argv}}}]}}"#);
+        match check_settings::<JobsFromTemplate>(&json) {
+            Ok(()) => vec![],
+            Err(problems) => {
+                assert!(
+                    problems.iter().all(|p| p.code == "template.shell"),
+                    "{json}"
+                );
+                problems.into_iter().map(|p| p.field).collect()
+            }
+        }
+    };
+    for (argv, place) in [
+        (r#"["sh", "-c", "echo ${work.name}"]"#, 2),
+        (
+            r#"["timeout", "60", "sh", "-c", "echo ${target.branch}"]"#,
+            4,
+        ),
+        (
+            r#"["env", "A=1", "/usr/bin/bash", "-ec", "${target.branch}"]"#,
+            4,
+        ),
+        (
+            r#"["nice", "bash", "-o", "pipefail", "-c", "-x", "x ${work.name}"]"#,
+            6,
+        ),
+        (r#"["bash", "-c", "--", "x ${work.name}"]"#, 3),
+        (r#"["fish", "--command", "x ${work.name}"]"#, 2),
+        (r#"["fish", "--command=x ${work.name}"]"#, 1),
+        (r#"["busybox", "ash", "-c", "x ${work.name}"]"#, 3),
+        (r#"["sh", "-c", "$1", "x", "rm ${work.name}"]"#, 4),
+        (r#"["env", "-S", "sh -c 'x ${work.name}'"]"#, 2),
+        (r#"["sh", "build-${work.name}.sh"]"#, 1),
+    ] {
+        assert_eq!(
+            refused_at(argv),
+            [format!("/jobs/0/argv/{place}")],
+            "{argv}"
+        );
+    }
+    // A whole argument stays one, for a shell too; and what is no shell is none.
+    for argv in [
+        r#"["sh", "-c", "exec make \"$1\"", "x", "${target.branch}"]"#,
+        r#"["sh", "build.sh", "${target.branch}"]"#,
+        r#"["make", "B=${target.branch}"]"#,
+        r#"["ssh-agent", "make", "-c", "B=${target.branch}"]"#,
+        r#"["echo", "a ${work.name} of bashful"]"#,
+    ] {
+        assert_eq!(refused_at(argv), [""; 0], "{argv}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_refused_at_the_door() {
     let one = |field: &str, code: &str| vec![(field.to_owned(), code.to_owned())];
     let job = |rest: &str| format!(r#"{{"jobs": [{{"name": "t", {rest}}}]}}"#);

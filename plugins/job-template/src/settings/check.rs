@@ -18,7 +18,7 @@ const NAME_BYTES: usize = 128;
 const ARGV_BYTES: usize = 60 * 1_024;
 
 /// Programs that read one of their arguments as a script.
-const SHELLS: [&str; 6] = ["sh", "bash", "dash", "zsh", "ksh", "fish"];
+const SHELLS: [&str; 8] = ["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fish"];
 
 impl Settings {
     /// What is wrong with them.
@@ -46,10 +46,14 @@ impl Settings {
             }
         }
         for (index, job) in self.jobs.iter().enumerate() {
-            check.job(index, job);
+            check.job(&format!("/jobs/{index}"), job, &self.jobs[..index]);
+        }
+        for (purpose, job) in &self.kernel {
+            check.kernel(purpose, job);
         }
         check.after();
-        let count: usize = self.jobs.iter().map(|job| job.variants.len().max(1)).sum();
+        let jobs = self.jobs.iter().chain(self.kernel.values());
+        let count: usize = jobs.map(|job| job.variants.len().max(1)).sum();
         if count > MAX_JOBS {
             let text = format!("These are {count} jobs; a run has at most {MAX_JOBS}.");
             check.refuse("/jobs", "settings.too-many", text);
@@ -63,18 +67,101 @@ struct Check<'a> {
     problems: Vec<Problem>,
 }
 
+/// Where a command is with a shell that it calls, be it the program itself or another's argument: `timeout 60 sh -c`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shell {
+    /// There was none.
+    None,
+    /// Its options stand here.
+    Options,
+    /// Its script does, behind `-c`.
+    Script,
+    /// What the script is given.
+    Arguments,
+}
+
+impl Shell {
+    /// Whether a value in this argument could become part of a script. Behind a shell a value is a whole argument
+    /// or nothing, as scripts join and evaluate what they are given.
+    fn takes_as_script(self, argument: &str) -> bool {
+        let template = Template::parse(argument);
+        let Some(template) = template.filter(|t| t.variables().next().is_some()) else {
+            return false;
+        };
+        match self {
+            Self::Script => true,
+            Self::Options | Self::Arguments => !template.is_one_variable(),
+            // A command in one argument: `env -S 'sh -c ...'`.
+            Self::None => {
+                argument.contains(char::is_whitespace)
+                    && argument
+                        .split(|c: char| c.is_whitespace() || "'\"=;|&(".contains(c))
+                        .any(is_shell)
+            }
+        }
+    }
+
+    /// Where the next argument stands.
+    fn after(self, argument: &str) -> Self {
+        let is_option = argument.starts_with('-');
+        let is_command = argument == "--command"
+            || is_option && !argument.starts_with("--") && argument.contains('c');
+        match self {
+            Self::None if is_shell(argument) => Self::Options,
+            Self::None => Self::None,
+            // `env` and its like may call a second one.
+            Self::Options if is_command => Self::Script,
+            Self::Options => Self::Options,
+            Self::Script if is_option => Self::Script,
+            Self::Script | Self::Arguments => Self::Arguments,
+        }
+    }
+}
+
+fn is_shell(word: &str) -> bool {
+    SHELLS.contains(&word.rsplit('/').next().unwrap_or_default())
+}
+
 impl Check<'_> {
     fn refuse(&mut self, field: impl Into<String>, code: &str, text: impl Into<String>) {
         self.problems.push(Problem::new(field, code, text));
     }
 
-    fn job(&mut self, index: usize, job: &JobTemplate) {
-        let at = |field: &str| format!("/jobs/{index}/{field}");
-        self.name(at("name"), &job.name);
-        if self.settings.jobs[..index]
+    /// The job of a kernel version's runs with this purpose.
+    fn kernel(&mut self, purpose: &str, job: &JobTemplate) {
+        let base = format!("/kernel/{}", purpose.replace('~', "~0").replace('/', "~1"));
+        let word = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+        if !matches!(purpose.len(), 1..=32) || !purpose.bytes().all(word) {
+            let text = "It is the purpose of a run, such as `fetch`, `build`, `test`: [a-z0-9-], at most 32 characters.";
+            self.refuse(&base, "settings.name", text);
+            return;
+        }
+        for (field, is_set) in [
+            ("kinds", !job.kinds.is_empty()),
+            ("purposes", !job.purposes.is_empty()),
+            ("after", !job.after.is_empty()),
+        ] {
+            if is_set {
+                let text = "A job here is for kernels and its own purpose, and alone: for several use `jobs` with `kinds` and `purposes`.";
+                self.refuse(format!("{base}/{field}"), "settings.unused", text);
+            }
+        }
+        let named = super::for_kernel(purpose, job);
+        let beside: Vec<JobTemplate> = self
+            .settings
+            .jobs
             .iter()
-            .any(|other| other.name == job.name)
-        {
+            .filter(|other| other.kinds.iter().any(|kind| kind == super::KERNEL))
+            .cloned()
+            .collect();
+        self.job(&base, &named, &beside);
+    }
+
+    /// One job, the setting that it stands in, and those that it must not have the name of.
+    fn job(&mut self, base: &str, job: &JobTemplate, others: &[JobTemplate]) {
+        let at = |field: &str| format!("{base}/{field}");
+        self.name(at("name"), &job.name);
+        if others.iter().any(|other| other.name == job.name) {
             self.refuse(
                 at("name"),
                 "settings.twice",
@@ -115,7 +202,7 @@ impl Check<'_> {
         self.env(&at("env"), &job.env);
         self.attrs(&at("attrs"), &job.attrs);
         for (place, variant) in job.variants.iter().enumerate() {
-            let at = |field: &str| format!("/jobs/{index}/variants/{place}/{field}");
+            let at = |field: &str| format!("{base}/variants/{place}/{field}");
             self.name(at("name"), &variant.name);
             if job.name.len() + 1 + variant.name.len() > NAME_BYTES {
                 let text = format!("With its job's name it has at most {NAME_BYTES} bytes.");
@@ -164,21 +251,15 @@ impl Check<'_> {
     }
 
     fn argv(&mut self, field: &str, argv: &[String]) {
-        let program = argv[0].rsplit('/').next().unwrap_or_default();
-        let is_shell = SHELLS.contains(&program);
-        let mut is_script = false;
+        let mut shell = Shell::None;
         for (index, argument) in argv.iter().enumerate() {
             let field = format!("{field}/{index}");
             self.template(&field, argument);
-            let has_variable = Template::parse(argument)
-                .is_some_and(|template| template.variables().next().is_some());
-            if is_script && has_variable {
-                let text = "A value would become part of a script here, and could do anything. Use `script`, which finds it in its environment: `\"$POINTSMAN_WORK_COMMIT\"`.";
+            if shell.takes_as_script(argument) {
+                let text = "A value would become part of a script here, and could do anything. Use `script`, which finds it in its environment: `\"$POINTSMAN_WORK_COMMIT\"`; or give it to a shell's script as an argument of its own, `${work.commit}`, after the script.";
                 self.refuse(field, "template.shell", text);
             }
-            let is_flag =
-                |flag: &str| flag.starts_with('-') && !flag.starts_with("--") && flag.contains('c');
-            is_script = is_shell && index > 0 && is_flag(argument);
+            shell = shell.after(argument);
         }
         if argv[0].is_empty() {
             self.refuse(

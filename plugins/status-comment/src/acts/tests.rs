@@ -302,6 +302,40 @@ fn other_events_are_told_or_quiet() {
 }
 
 proptest! {
+    /// An approval is noted if `reviews` takes it for one, whoever delegated what to whom.
+    #[test]
+    fn what_is_noted_counts(
+        before in prop::collection::vec((0usize..3, any::<bool>(), prop::sample::select(vec![
+            "delegate+", "delegate=dee", "delegate=ann", "delegate=BO", "hello", "r-",
+        ])), 0..5),
+        last in (0usize..3, any::<bool>(), prop::sample::select(vec!["r+", "r=cy", "r=ann", "delegate+ r+"])),
+    ) {
+        let lines: Vec<(&str, &str, &str)> = before
+            .iter()
+            .chain([&last])
+            .map(|(by, may, text)| (["ann", "bo", "dee"][*by], if *may { "write" } else { "read" }, *text))
+            .collect();
+        let commands = (1..).zip(&lines).map(|(at, (by, permission, text))| Command {
+            by: (*by).to_owned(),
+            at,
+            head: "b".repeat(40),
+            text: (*text).to_owned(),
+            attrs: vec![("permission".to_owned(), (*permission).to_owned())],
+        });
+        let question = pointsman_sdk::review::Question {
+            pull_request: PullRequest {
+                author: "ann".to_owned(),
+                commands: commands.collect(),
+                ..PullRequest::of(7, &"b".repeat(40))
+            },
+            reviews: Vec::new(),
+        };
+        let judged = reviews::decide(&reviews::Settings::default(), &question);
+        let counts = judged.approval == pointsman_sdk::Approval::Approved;
+        let answer = answered(&lines);
+        prop_assert_eq!(answer.contains("noted as"), counts, "{} {:?}", answer, lines);
+    }
+
     /// Whatever was said, the acts are ones the host takes; the same event has the same, and another
     /// event has another comment.
     #[test]

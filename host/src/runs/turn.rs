@@ -1,0 +1,386 @@
+//! One turn of a kernel pipeline's runs.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Runs, question};
+use crate::db::runs::{HeldWish, Living, RunsEnd, RunsStart, Start, Subject, Wish};
+use crate::db::turn::{Made, NewHold};
+use crate::error::Result;
+use crate::merge::ask::{has_nul, sound};
+use crate::plan::jobs::{self as plan, Job, JobState, Why};
+use crate::plan::runs::{Run, free};
+use crate::plan::{self as checks, Refused};
+use crate::policy::Asks;
+use crate::policy::wit::{run, triage, types};
+use crate::turn::Stopped;
+use crate::turn::call::{Call, HasBasis};
+use crate::turn::facts::Record;
+use crate::turn::jobs as asks;
+
+/// Wishes that one turn asks about: bounds its calls, where most of them are for somebody else to make.
+const WISHES_PER_TURN: i64 = 32;
+/// How long a run whose policy cannot answer waits until it is asked again: what failed may have been the machine,
+/// not the plugin.
+const HOLD_RETRY: chrono::Duration = chrono::Duration::seconds(60);
+
+/// What a turn asks with.
+struct Asking<'a> {
+    start: &'a RunsStart,
+    at: DateTime<Utc>,
+    /// Why nothing can be asked: a plugin does not load.
+    broken: Option<NewHold>,
+}
+
+/// What a chain said: its first binding that did not abstain.
+enum Said<A> {
+    /// The place of the decision, and the answer.
+    Answered(usize, A),
+    /// Nobody did.
+    Abstained,
+    /// It could not: code and text.
+    Held(String, String),
+}
+
+impl Runs {
+    /// One turn. Says whether there may be more to do at once.
+    pub(super) async fn turn(&mut self, pipeline: i32) -> Result<bool> {
+        let began = std::time::Instant::now();
+        let Some(start) = self.db.runs_start(pipeline).await? else {
+            return Ok(false);
+        };
+        let broken = match self.caller.load(&start.bindings).await {
+            Ok(()) => None,
+            Err(Stopped::Held(hold)) => {
+                tracing::warn!(
+                    pipeline = start.name,
+                    code = hold.code,
+                    "runs are held: {}",
+                    hold.text
+                );
+                Some(hold)
+            }
+            Err(Stopped::Host(error)) => return Err(error),
+        };
+        let asking = Asking {
+            start: &start,
+            at: Utc::now(),
+            broken,
+        };
+        let mut end = RunsEnd {
+            causes: start.causes.clone(),
+            ..RunsEnd::default()
+        };
+        let living = self.db.living_runs(pipeline).await?;
+        for one in &living {
+            let caused = start.all || start.caused.contains(&one.id);
+            if one.unwanted.is_some() || caused || one.held.is_some() {
+                self.go_on(&asking, one, &mut end).await?;
+            }
+        }
+        for id in &start.caused {
+            if !living.iter().any(|one| one.id == *id) {
+                self.stop_jobs(*id, &mut end).await?;
+            }
+        }
+        let over = end.runs.iter().filter(|(run, _)| run.verdict.is_some());
+        let free = free(start.slots, living.len() - over.count());
+        if start.bindings.iter().any(|bound| bound.hook == "run") && free > 0 {
+            self.begin(&asking, free, &mut end).await?;
+        }
+        let did = !end.causes.is_empty()
+            || !end.starts.is_empty()
+            || !end.runs.is_empty()
+            || !end.held.is_empty();
+        if !did {
+            return Ok(false);
+        }
+        let written = self.db.runs_end(&start, end).await?;
+        metrics::counter!("pointsman_turns_total", "kind" => "runs").increment(1);
+        metrics::histogram!("pointsman_turn_seconds", "kind" => "runs")
+            .record(began.elapsed().as_secs_f64());
+        match written {
+            None => tracing::debug!(pipeline = start.name, "another host took this turn"),
+            Some(0) => {}
+            Some(dropped) => tracing::debug!(
+                pipeline = start.name,
+                dropped,
+                "runs were not begun: the wish went, or somebody else began"
+            ),
+        }
+        Ok(true)
+    }
+
+    /// A run that goes on: should it, and did a job of it end?
+    async fn go_on(&self, asking: &Asking<'_>, living: &Living, end: &mut RunsEnd) -> Result<()> {
+        let before = self.db.run_jobs(living.id).await?;
+        let mut jobs = before.clone();
+        let mut run = Run {
+            id: Some(living.id),
+            name: living.subject.name(),
+            why: Why::default(),
+            verdict: None,
+            held: living.held.clone(),
+        };
+        let was = run.clone();
+        match &living.unwanted {
+            Some(unwanted) => {
+                plan::settle(&mut jobs);
+                run.end(&mut jobs, plan::Verdict::Inconclusive, unwanted.why());
+            }
+            None => {
+                self.judge(asking, &living.subject, &mut run, &mut jobs, end)
+                    .await?;
+            }
+        }
+        if jobs != before {
+            end.jobs.push((living.id, jobs, before));
+        }
+        if run != was {
+            end.runs.push((run, was));
+        }
+        Ok(())
+    }
+
+    /// A run that is over, by somebody else's word or by its own: what still runs of it need not go on.
+    async fn stop_jobs(&self, run: i64, end: &mut RunsEnd) -> Result<()> {
+        let before = self.db.run_jobs(run).await?;
+        let mut jobs = before.clone();
+        plan::settle(&mut jobs);
+        for job in &mut jobs {
+            plan::stop(job, "the run is over");
+        }
+        if jobs != before {
+            end.jobs.push((run, jobs, before));
+        }
+        Ok(())
+    }
+
+    /// Starts what is wished for most, in as many slots as are free.
+    async fn begin(&self, asking: &Asking<'_>, free: usize, end: &mut RunsEnd) -> Result<()> {
+        let wishes = self
+            .db
+            .startable(asking.start.pipeline, WISHES_PER_TURN)
+            .await?;
+        for wish in wishes {
+            if end.starts.len() >= free {
+                break;
+            }
+            match self.jobs_of(asking, &wish, end).await? {
+                Ok((jobs, why)) => self.begin_one(asking, wish, jobs, why, end).await?,
+                Err((code, text)) => end.held.push(HeldWish {
+                    subject: wish.subject,
+                    code,
+                    text,
+                    tries: wish.tries,
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Which jobs make it, and why those; or why nobody says.
+    async fn jobs_of(
+        &self,
+        asking: &Asking<'_>,
+        wish: &Wish,
+        end: &mut RunsEnd,
+    ) -> Result<std::result::Result<(Vec<Job>, Why), (String, String)>> {
+        let work = self.work(asking, &wish.subject, None).await?;
+        let question = asks::run(work);
+        let said: Said<run::Answer> = self.ask(asking, &wish.subject, 1, &question, end).await?;
+        Ok(match said {
+            Said::Answered(place, answer) => match plan::jobs(&answer, place) {
+                Ok(jobs) => Ok((jobs, why(&answer.basis.reason, place))),
+                Err(refused) => {
+                    refuse(&mut end.decisions, &refused);
+                    Err((refused.code.to_owned(), refused.text))
+                }
+            },
+            Said::Held(code, text) => Err((code, text)),
+            Said::Abstained => {
+                let text = "no policy says which jobs these are, so it is left to whoever makes runs outside";
+                Err(("run.none".to_owned(), text.to_owned()))
+            }
+        })
+    }
+
+    async fn begin_one(
+        &self,
+        asking: &Asking<'_>,
+        wish: Wish,
+        mut jobs: Vec<Job>,
+        why: Why,
+        end: &mut RunsEnd,
+    ) -> Result<()> {
+        for job in &mut jobs {
+            job.digest = plan::digest(job, &[]);
+        }
+        let mut run = Run {
+            id: None,
+            name: wish.subject.name(),
+            why,
+            verdict: None,
+            held: None,
+        };
+        // One of which every job is skipped has ended already.
+        self.judge(asking, &wish.subject, &mut run, &mut jobs, end)
+            .await?;
+        end.starts.push(Start {
+            subject: wish.subject,
+            run,
+            jobs,
+        });
+        Ok(())
+    }
+
+    /// Did it pass? What may start now does, too.
+    async fn judge(
+        &self,
+        asking: &Asking<'_>,
+        subject: &Subject,
+        run: &mut Run,
+        jobs: &mut [Job],
+        end: &mut RunsEnd,
+    ) -> Result<()> {
+        plan::settle(jobs);
+        plan::after(jobs);
+        let something_ended = jobs.iter().any(|job| {
+            job.state == JobState::Skipped || job.attempts.iter().any(|a| a.ended.is_some())
+        });
+        if !something_ended {
+            return Ok(());
+        }
+        let work = self.work(asking, subject, run.id).await?;
+        let question = asks::triage(work, jobs);
+        let said: Said<triage::Answer> = self
+            .ask(asking, subject, jobs.len(), &question, end)
+            .await?;
+        match said {
+            Said::Abstained => {
+                let verdict = plan::without_policy(jobs);
+                run.judged(jobs, verdict);
+            }
+            Said::Held(code, text) => {
+                run.hold(&code, &text);
+                end.wakes.push(asking.at + HOLD_RETRY);
+            }
+            Said::Answered(place, answer) => {
+                match plan::triage(jobs, &[], &answer, place, asking.at) {
+                    Ok(triaged) => {
+                        for cancelled in triaged.cancelled {
+                            plan::stop(&mut jobs[cancelled], "`triage` does not need it any more");
+                        }
+                        run.judged(jobs, triaged.verdict);
+                    }
+                    Err(refused) => {
+                        refuse(&mut end.decisions, &refused);
+                        run.hold(refused.code, &refused.text);
+                        end.wakes.push(asking.at + HOLD_RETRY);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn work(
+        &self,
+        asking: &Asking<'_>,
+        subject: &Subject,
+        run: Option<i64>,
+    ) -> Result<types::Work> {
+        let past = self.db.past_runs(subject, run).await?;
+        Ok(question::work(&asking.start.name, subject, &past))
+    }
+
+    /// Asks a chain.
+    async fn ask<Q>(
+        &self,
+        asking: &Asking<'_>,
+        subject: &Subject,
+        items: usize,
+        question: &Q,
+        end: &mut RunsEnd,
+    ) -> Result<Said<Q::Answer>>
+    where
+        Q: Asks + Serialize,
+        Q::Answer: Serialize + DeserializeOwned + HasBasis,
+    {
+        let hook = Q::HOOK.name();
+        let name = subject.name();
+        for bound in asking.start.bindings.iter().filter(|b| b.hook == hook) {
+            if let Some(hold) = &asking.broken {
+                return Ok(Said::Held(hold.code.clone(), hold.text.clone()));
+            }
+            let call = Call {
+                id: asking.start.pipeline,
+                pipeline: &asking.start.name,
+                bound,
+                subject: &name,
+                items,
+                notes: vec![],
+                attrs: vec![],
+                at: asking.at,
+                prepared: None,
+                known: None,
+            };
+            let mut facts = Record::new(&self.db, subject.distro_id);
+            let called = self
+                .caller
+                .call(&call, question, &mut facts, &mut end.decisions);
+            let answer = match called.await {
+                Ok(Some(answer)) => answer,
+                Ok(None) => continue,
+                Err(Stopped::Held(hold)) => return Ok(Said::Held(hold.code, hold.text)),
+                Err(Stopped::Host(error)) => return Err(error),
+            };
+            let place = end.decisions.len() - 1;
+            let made = end.decisions.get(place);
+            let sound = sound(answer.basis()).and_then(|()| match made {
+                _ if !answer.basis().notes.is_empty() => {
+                    let text = "this host keeps no notes for jobs of kernel versions yet";
+                    Err(("notes-unsupported", text.to_owned()))
+                }
+                Some(Made::New(made)) if has_nul(made.output.as_deref().unwrap_or_default()) => {
+                    let text = "a NUL is in the answer, which the record cannot keep";
+                    Err(("nul", text.to_owned()))
+                }
+                _ => Ok(()),
+            });
+            if let Err((code, text)) = sound {
+                let refused = Refused {
+                    code,
+                    text,
+                    decision: Some(place),
+                };
+                refuse(&mut end.decisions, &refused);
+                return Ok(Said::Held(refused.code.to_owned(), refused.text));
+            }
+            if let Some(at) = checks::earliest([answer.basis()], asking.at) {
+                end.wakes.push(at);
+            }
+            return Ok(Said::Answered(place, answer));
+        }
+        Ok(Said::Abstained)
+    }
+}
+
+/// Marks a decision as refused, with the host's reason.
+fn refuse(decisions: &mut [Made], refused: &Refused) {
+    let place = refused.decision.or(decisions.len().checked_sub(1));
+    if let Some(Made::New(decision)) = place.and_then(|place| decisions.get_mut(place)) {
+        "refused".clone_into(&mut decision.outcome);
+        refused.code.clone_into(&mut decision.reason_code);
+        decision.reason_text.clone_from(&refused.text);
+    }
+}
+
+fn why(reason: &types::Reason, place: usize) -> Why {
+    Why {
+        code: checks::cut(&reason.code, checks::MAX_REASON_CODE),
+        text: checks::cut(&reason.text, checks::MAX_REASON_TEXT),
+        decision: Some(place),
+    }
+}
