@@ -172,6 +172,14 @@ impl Db {
 
     /// What a turn begins with: one consistent set of bindings.
     pub async fn runs_start(&self, pipeline: i32) -> Result<Option<RunsStart>> {
+        // First: what the turn then sees is never older than the causes that it takes for looked at.
+        let causes = sqlx::query!(
+            "select id, run_id from cause where pipeline_id = $1 order by id limit $2",
+            pipeline,
+            CAUSES_PER_TURN,
+        )
+        .fetch_all(&self.read)
+        .await?;
         let Some(row) = sqlx::query!(
             r#"select p.name, coalesce(s.slots, $2) as "slots!"
                from pipeline p left join kernel_pipeline s on s.id = p.id
@@ -192,13 +200,6 @@ impl Db {
              where b.pipeline_id = $1 and b.hook in ('run', 'triage') and b.deleted_at is null
              order by b.hook, b.position"#,
             pipeline,
-        )
-        .fetch_all(&self.read)
-        .await?;
-        let causes = sqlx::query!(
-            "select id, run_id from cause where pipeline_id = $1 order by id limit $2",
-            pipeline,
-            CAUSES_PER_TURN,
         )
         .fetch_all(&self.read)
         .await?;
