@@ -11,6 +11,7 @@
 
 pub(crate) mod ask;
 mod attempts;
+mod backend;
 mod effects;
 mod facts;
 mod failpoint;
@@ -38,7 +39,7 @@ use crate::error::{Error, Kind, Refusal, Result};
 use crate::links::Links;
 use crate::policy::{CallLimits, Runtime};
 
-pub use attempts::{Backend, Who};
+pub use backend::{Backend, Who};
 pub use pointsman_jobs::store::Object;
 pub use upkeep::Days;
 pub use watch::LocalForge;

@@ -369,12 +369,12 @@ impl Engine {
         failpoint("claimed");
         match self.backend.start(&attempt, now).await {
             Ok(()) => {}
-            Err(super::attempts::NotStarted::Never(why)) => {
+            Err(super::backend::NotStarted::Never(why)) => {
                 self.db
                     .attempt_ended(id, &Ended::without_report("setup-failed", why))
                     .await?;
             }
-            Err(super::attempts::NotStarted::Now(error)) => return Err(error),
+            Err(super::backend::NotStarted::Now(error)) => return Err(error),
         }
         failpoint("started");
         Ok(self.db.effect_done(effect, "started").await?)
