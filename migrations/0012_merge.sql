@@ -131,3 +131,6 @@ create trigger cause_delete after delete on label referencing old table as new_r
   for each statement execute function cause_of_parts();
 create trigger cause_update after update on comment referencing new table as new_rows
   for each statement execute function cause_of_parts();
+
+-- Until when `react` is not asked about this, as the machine failed it.
+alter table reaction add column not_before timestamptz;

@@ -218,6 +218,7 @@ fn lanes(
             "`select` picks it when its turn comes",
             says.map(|(_, decision)| *decision).into_iter().collect(),
         ));
+        frozen(all, merging);
         return;
     };
     let decisions: Vec<i64> = lane.decision.into_iter().collect();
@@ -258,16 +259,7 @@ fn lanes(
             unmet("passed", text, remedy, decisions.clone())
         }
     });
-    if let Some(frozen) = &merging.frozen {
-        let by = merging.frozen_by.as_deref().unwrap_or("somebody");
-        let text = format!("the tree is closed by {by}: {frozen}");
-        all.push(unmet(
-            "tree-open",
-            text,
-            "an admin opens it: `pointsman pipeline thaw`",
-            vec![],
-        ));
-    }
+    frozen(all, merging);
     if passed && lane.state == "passed" {
         let text = match &lane.held {
             Some(held) => held.text.clone(),
@@ -281,6 +273,19 @@ fn lanes(
             text,
             "`select` says when it lands",
             decisions,
+        ));
+    }
+}
+
+fn frozen(all: &mut Vec<Condition>, merging: &Merging) {
+    if let Some(frozen) = &merging.frozen {
+        let by = merging.frozen_by.as_deref().unwrap_or("somebody");
+        let text = format!("the tree is closed by {by}: {frozen}");
+        all.push(unmet(
+            "tree-open",
+            text,
+            "an admin opens it: `pointsman pipeline thaw`",
+            vec![],
         ));
     }
 }

@@ -410,6 +410,7 @@ pub fn advance(
             None => None,
             Some(purpose) => {
                 let sound = !purpose.is_empty()
+                    && !purpose.starts_with('-')
                     && purpose.len() <= 32
                     && purpose
                         .bytes()

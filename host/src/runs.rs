@@ -17,6 +17,7 @@
 mod question;
 mod turn;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::db::Db;
 use crate::db::listen::POLL;
 use crate::db::merge::TurnLocks;
+use crate::db::turn::Bound;
 use crate::error::Result;
 use crate::policy::{CallLimits, Runtime};
 use crate::turn::call::Caller;
@@ -40,6 +42,8 @@ pub struct Runs {
     caller: Caller,
     commits: watch::Receiver<u64>,
     stop: CancellationToken,
+    /// Pipelines with a plugin that this host cannot load, and when to try again.
+    held: HashMap<i32, (Vec<Bound>, tokio::time::Instant)>,
 }
 
 impl Runs {
@@ -51,6 +55,7 @@ impl Runs {
             db,
             commits,
             stop,
+            held: HashMap::new(),
         }
     }
 

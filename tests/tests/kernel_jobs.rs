@@ -625,3 +625,52 @@ async fn a_job_outlives_a_host_that_is_killed_and_its_result_counts_once() {
     assert_eq!(run["jobs"][0]["attempts"].as_array().map(Vec::len), Some(1));
     second.kill().await;
 }
+
+#[tokio::test]
+async fn what_no_policy_wishes_for_any_more_does_not_run_again_and_again() {
+    let (_db, site) = Site::new().await;
+    let host = &site.host;
+    site.jobs(&[(
+        "fetch",
+        r#"echo run >> "$SHARED/runs"; while [ ! -e "$SHARED/go" ]; do sleep 0.02; done"#,
+    )])
+    .await;
+    host.kernels(DISTRO, &[VERSION]).await;
+    assert_eq!(site.until_there("runs").await, "run\n");
+    // Nobody says any more what is next: what was wished for is not, and its run is called off.
+    let unbind = "/v1/pipelines/kernels/bindings/advance/0";
+    host.send(Method::DELETE, unbind, json!({})).await;
+    let run = site.ended(VERSION, "fetch", 1).await;
+    assert_eq!(run["verdict"], "inconclusive", "{run}");
+    site.touch("go");
+    host.idle().await;
+    assert_eq!(host.get("/v1/wanted").await["items"], json!([]));
+    assert_eq!(site.runs(VERSION).await.len(), 1);
+    assert_eq!(site.read("runs"), "run\n");
+    site.host.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_that_nobody_can_decide_about_keeps_no_slot() {
+    let (_db, site) = Site::new().await;
+    let host = &site.host;
+    host.send(Method::PATCH, "/v1/pipelines/kernels", json!({"slots": 1}))
+        .await;
+    let digest = host.upload_bytes("traps", traps(Hook::Triage)).await;
+    host.bind("triage", &digest, json!({})).await;
+    site.jobs(&[("fetch", r#"echo run >> "$SHARED/runs""#)])
+        .await;
+    host.kernels(DISTRO, &[VERSION, "6.1.0-2-amd64"]).await;
+    wait_for("both have run", async || {
+        (site.read("runs") == "run\nrun\n").then_some(())
+    })
+    .await;
+    for version in [VERSION, "6.1.0-2-amd64"] {
+        wait_for("the run is held", async || {
+            let runs = site.runs(version).await;
+            (runs.len() == 1 && !runs[0]["held"].is_null()).then_some(())
+        })
+        .await;
+    }
+    site.host.stop().await;
+}

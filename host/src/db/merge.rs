@@ -140,7 +140,9 @@ impl Db {
         Ok(sqlx::query_scalar!(
             "select id from pipeline p where kind = 'merge' and deleted_at is null and paused is null
                and (exists (select from cause c where c.pipeline_id = p.id)
-                    or exists (select from reaction r where r.pipeline_id = p.id))
+                    -- What could not be told waits, and what comes after it.
+                    or (select coalesce(r.not_before, '-infinity') <= now() from reaction r
+                        where r.pipeline_id = p.id order by r.id limit 1))
              order by id limit 1000"
         )
         .fetch_all(&self.read)
@@ -162,7 +164,8 @@ impl Db {
         let Some(row) = sqlx::query!(
             r#"select p.name, p.paused is not null as "paused!", m.repository_id, g.name as repository, m.target,
                  m.slots, m.frozen, m.prefix, t.commit as "tip?", t.tree as "tree?",
-                 exists (select from reaction r where r.pipeline_id = m.id) as "reactions!",
+                 coalesce((select coalesce(r.not_before, '-infinity') <= now() from reaction r
+                           where r.pipeline_id = m.id order by r.id limit 1), false) as "reactions!",
                  exists (select from note n where n.pipeline_id = m.id and n.deleted_at is null) as "notes!"
                from merge_pipeline m join pipeline p on p.id = m.id join repository g on g.id = m.repository_id
                left join lateral (select commit, tree from tip where pipeline_id = m.id order by id desc limit 1) t

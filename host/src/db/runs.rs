@@ -15,7 +15,7 @@ use crate::plan::runs::Unwanted;
 use crate::policy::wit::types::Attrs;
 use pointsman_api::pipeline::Limits;
 
-pub use write::{HeldWish, RunsEnd, Start};
+pub use write::{HeldWish, NOBODY, RunsEnd, Start};
 
 /// Namespace of the advisory locks that say who looks after the runs of a pipeline: not the one of its turns, so
 /// that a question about ten thousand versions keeps no job's end waiting.
@@ -89,6 +89,8 @@ pub struct Living {
     pub subject: Subject,
     /// Why it does not go on.
     pub held: Option<(String, String)>,
+    /// An attempt of one of its jobs has not ended.
+    pub busy: bool,
     /// Why it should not.
     pub unwanted: Option<Unwanted>,
 }
@@ -124,8 +126,11 @@ impl Db {
                  or exists (select from kernel_living r where r.pipeline_id = p.id and r.unwanted is not null))
                  as "due!",
                (exists (select from binding b where b.pipeline_id = p.id and b.hook = 'run' and b.deleted_at is null)
+                 -- One that nobody can decide about, and for which nothing runs, keeps no other from its slot.
                  and (select count(*) from run r where r.pipeline_id = p.id and r.verdict is null
-                      and r.deleted_at is null) < coalesce(s.slots, $1)) as "free!"
+                      and r.deleted_at is null and (r.held_code is null
+                        or exists (select from job j join attempt a on a.job_id = j.id
+                                   where j.run_id = r.id and a.state <> 'ended'))) < coalesce(s.slots, $1)) as "free!"
                from pipeline p left join kernel_pipeline s on s.id = p.id
                where p.kind = 'kernel' and p.deleted_at is null and p.paused is null"#,
             DEFAULT_SLOTS,
@@ -219,7 +224,9 @@ impl Db {
         let rows = sqlx::query!(
             r#"select r.id as "id!", r.kernel_version_id as "kernel!", k.distro_id, d.name as distro, d.variant,
                  k.version, k.packages, r.purpose as "purpose!", r.release as "release!", r.held_code, r.held_text,
-                 r.unwanted, r.ignored, r.ignored_text, coalesce(t.tags, '{}') as "tags!"
+                 r.unwanted, r.ignored, r.ignored_text, coalesce(t.tags, '{}') as "tags!",
+                 exists (select from job j join attempt a on a.job_id = j.id
+                         where j.run_id = r.id and a.state <> 'ended') as "busy!"
                from kernel_living r join kernel_version k on k.id = r.kernel_version_id
                join distro d on d.id = k.distro_id
                left join distro_tags t on t.pipeline_id = r.pipeline_id and t.distro_id = d.id
@@ -233,6 +240,7 @@ impl Db {
             .map(|r| Living {
                 id: r.id,
                 held: r.held_code.zip(r.held_text),
+                busy: r.busy,
                 unwanted: match r.unwanted.as_deref() {
                     None => None,
                     Some("version.deleted") => Some(Unwanted::Deleted),

@@ -177,12 +177,7 @@ impl Asking<'_> {
 
     /// Looks again soon where it was the machine that failed, and not the policy: nothing else would.
     pub(super) fn again(&self, pull: Option<i64>, place: Option<usize>, end: &mut MergeEnd) {
-        if let Some(Made::New(decision)) = place.and_then(|place| end.decisions.get(place))
-            && matches!(
-                decision.outcome.as_str(),
-                "deadline" | "busy" | "host-failed" | "stack-overflow"
-            )
-        {
+        if machine_failed(place, end) {
             end.wakes.push((pull, self.at + HOLD_RETRY));
         }
     }
@@ -193,6 +188,18 @@ impl Asking<'_> {
             end.wakes.push((pull, at));
         }
     }
+}
+
+/// Whether a call failed through the machine, and not through the policy.
+pub(super) fn machine_failed(place: Option<usize>, end: &MergeEnd) -> bool {
+    let outcome = match place.and_then(|place| end.decisions.get(place)) {
+        Some(Made::New(decision)) => decision.outcome.as_str(),
+        _ => return false,
+    };
+    matches!(
+        outcome,
+        "deadline" | "busy" | "host-failed" | "stack-overflow"
+    )
 }
 
 /// Marks a decision as refused, with the host's reason.

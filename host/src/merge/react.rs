@@ -1,6 +1,6 @@
 //! Asking `react` about what happened, once each.
 
-use super::ask::{About, Asked, refused};
+use super::ask::{About, Asked, machine_failed, refused};
 use super::question;
 use super::turn::Turn;
 use crate::db::merge::{MergeEnd, Reaction};
@@ -23,20 +23,28 @@ impl Turn<'_> {
             .reactions(start.pipeline, REACTIONS_PER_TURN)
             .await?;
         for reaction in reactions {
-            end.reacted.push(reaction.id);
+            let mut acts = vec![];
             for question in self.questions(&reaction).await? {
-                self.ask(&reaction, &question, end).await?;
+                if !self.ask(&reaction, &question, &mut acts, end).await? {
+                    // What comes after it waits, too: the last word on a status must be the last.
+                    end.postponed = Some(reaction.id);
+                    return Ok(());
+                }
             }
+            end.reacted.push(reaction.id);
+            end.acts.extend(acts);
         }
         Ok(())
     }
 
+    /// Says whether it could be asked: false where the machine failed, and not the policy.
     async fn ask(
         &self,
         reaction: &Reaction,
         question: &react::Question,
+        done: &mut Vec<(i64, Option<String>, plan::Act)>,
         end: &mut MergeEnd,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let subject = match &question.pull_request {
             Some(pull) => format!("#{}", pull.number),
             None => self.start().target.clone(),
@@ -47,18 +55,18 @@ impl Turn<'_> {
             pull: reaction.pull,
         };
         for bound in self.asking.bindings("react") {
-            let Asked::Answered(place, answer) =
-                self.asking.one(bound, about, question, end).await?
-            else {
+            let (place, answer) = match self.asking.one(bound, about, question, end).await? {
+                Asked::Answered(place, answer) => (place, answer),
+                Asked::Held(_, _, place) if machine_failed(place, end) => return Ok(false),
                 // What could not be said is on record, and holds nothing up.
-                continue;
+                Asked::Abstained | Asked::Held(..) => continue,
             };
             match plan::acts(&answer, place) {
                 Ok(acts) => {
                     self.asking
                         .remember(Hook::React, bound, about, place, &answer.basis);
                     let (pull, head) = (reaction.pull, reaction.attrs.0.get("head"));
-                    end.acts.extend(
+                    done.extend(
                         acts.into_iter()
                             .filter_map(|act| Some((pull?, head.cloned(), act))),
                     );
@@ -68,7 +76,7 @@ impl Turn<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// What is asked about one thing that happened: once, or once for each command of a comment.

@@ -255,6 +255,7 @@ fn nonsense_is_refused_with_a_code_of_its_own() {
     assert_eq!(refused(step(0, Some("seen"), None)), "stage-below");
     assert_eq!(refused(step(0, Some("ready"), None)), "stage-by-person");
     assert_eq!(refused(step(0, None, Some("Do It"))), "purpose-malformed");
+    assert_eq!(refused(step(0, None, Some("-build"))), "purpose-malformed");
 }
 
 #[test]

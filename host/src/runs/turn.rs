@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Runs, question};
-use crate::db::runs::{HeldWish, Living, RunsEnd, RunsStart, Start, Subject, Wish};
-use crate::db::turn::{Made, NewHold};
+use crate::db::runs::{HeldWish, Living, NOBODY, RunsEnd, RunsStart, Start, Subject, Wish};
+use crate::db::turn::Made;
 use crate::error::Result;
 use crate::merge::ask::{has_nul, sound};
 use crate::plan::jobs::{self as plan, Job, JobState, Why};
@@ -21,6 +21,10 @@ use crate::turn::jobs as asks;
 
 /// Wishes that one turn asks about: bounds its calls, where most of them are for somebody else to make.
 const WISHES_PER_TURN: i64 = 32;
+/// How long this host waits before it loads a plugin again that it could not load.
+const LOAD_AGAIN: std::time::Duration = std::time::Duration::from_secs(60);
+/// Runs that are held and asked about again in one turn, though nothing happened to them.
+const HELD_PER_TURN: usize = 8;
 /// How long a run whose policy cannot answer waits until it is asked again: what failed may have been the machine,
 /// not the plugin.
 const HOLD_RETRY: chrono::Duration = chrono::Duration::seconds(60);
@@ -29,8 +33,6 @@ const HOLD_RETRY: chrono::Duration = chrono::Duration::seconds(60);
 struct Asking<'a> {
     start: &'a RunsStart,
     at: DateTime<Utc>,
-    /// Why nothing can be asked: a plugin does not load.
-    broken: Option<NewHold>,
 }
 
 /// What a chain said: its first binding that did not abstain.
@@ -50,8 +52,15 @@ impl Runs {
         let Some(start) = self.db.runs_start(pipeline).await? else {
             return Ok(false);
         };
-        let broken = match self.caller.load(&start.bindings).await {
-            Ok(()) => None,
+        if let Some((bindings, until)) = self.held.get(&pipeline)
+            && *bindings == start.bindings
+            && tokio::time::Instant::now() < *until
+        {
+            return Ok(false);
+        }
+        self.held.remove(&pipeline);
+        let is_broken = match self.caller.load(&start.bindings).await {
+            Ok(()) => false,
             Err(Stopped::Held(hold)) => {
                 tracing::warn!(
                     pipeline = start.name,
@@ -59,34 +68,45 @@ impl Runs {
                     "runs are held: {}",
                     hold.text
                 );
-                Some(hold)
+                // Another host may be able to, and finds all that there is to do.
+                let until = tokio::time::Instant::now() + LOAD_AGAIN;
+                self.held.insert(pipeline, (start.bindings.clone(), until));
+                true
             }
             Err(Stopped::Host(error)) => return Err(error),
         };
         let asking = Asking {
             start: &start,
             at: Utc::now(),
-            broken,
         };
-        let mut end = RunsEnd {
-            causes: start.causes.clone(),
-            ..RunsEnd::default()
-        };
+        let mut end = RunsEnd::default();
+        if !is_broken {
+            end.causes.clone_from(&start.causes);
+        }
         let living = self.db.living_runs(pipeline).await?;
+        let mut again = HELD_PER_TURN;
         for one in &living {
             let caused = start.all || start.caused.contains(&one.id);
-            if one.unwanted.is_some() || caused || one.held.is_some() {
+            let held = one.held.is_some() && !caused && again > 0;
+            again -= usize::from(held);
+            if one.unwanted.is_some() || !is_broken && (caused || held) {
                 self.go_on(&asking, one, &mut end).await?;
             }
         }
-        for id in &start.caused {
+        for id in start.caused.iter().filter(|_| !is_broken) {
             if !living.iter().any(|one| one.id == *id) {
                 self.stop_jobs(*id, &mut end).await?;
             }
         }
-        let over = end.runs.iter().filter(|(run, _)| run.verdict.is_some());
-        let free = free(start.slots, living.len() - over.count());
-        if start.bindings.iter().any(|bound| bound.hook == "run") && free > 0 {
+        let over = |id| {
+            let ends = |(run, _): &(Run, Run)| run.id == Some(id) && run.verdict.is_some();
+            end.runs.iter().any(ends)
+        };
+        // One that nobody can decide about, and for which nothing runs, keeps no other from its slot.
+        let takes = |one: &&Living| (one.held.is_none() || one.busy) && !over(one.id);
+        let free = free(start.slots, living.iter().filter(takes).count());
+        let may_begin = !is_broken && start.bindings.iter().any(|bound| bound.hook == "run");
+        if may_begin && free > 0 {
             self.begin(&asking, free, &mut end).await?;
         }
         let did = !end.causes.is_empty()
@@ -109,7 +129,7 @@ impl Runs {
                 "runs were not begun: the wish went, or somebody else began"
             ),
         }
-        Ok(true)
+        Ok(!is_broken)
     }
 
     /// A run that goes on: should it, and did a job of it end?
@@ -201,7 +221,7 @@ impl Runs {
             Said::Held(code, text) => Err((code, text)),
             Said::Abstained => {
                 let text = "no policy says which jobs these are, so it is left to whoever makes runs outside";
-                Err(("run.none".to_owned(), text.to_owned()))
+                Err((NOBODY.to_owned(), text.to_owned()))
             }
         })
     }
@@ -311,9 +331,6 @@ impl Runs {
         let hook = Q::HOOK.name();
         let name = subject.name();
         for bound in asking.start.bindings.iter().filter(|b| b.hook == hook) {
-            if let Some(hold) = &asking.broken {
-                return Ok(Said::Held(hold.code.clone(), hold.text.clone()));
-            }
             let call = Call {
                 id: asking.start.pipeline,
                 pipeline: &asking.start.name,

@@ -10,7 +10,7 @@ use super::notes::Notes;
 use super::question::{self, Distro};
 use super::{Causes, Stopped, Worker};
 use crate::db::turn::{Made, NewHold, NewSweep, Remembered, TurnEnd, TurnStart};
-use crate::plan::{self, Refused, Wish};
+use crate::plan::{self, Kernel, Refused, Wish};
 use crate::policy::wit::advance::Step;
 use crate::policy::wit::types::{Attrs, Basis};
 
@@ -191,7 +191,7 @@ impl Worker {
         notes: &mut Notes,
         end: &mut TurnEnd,
     ) -> Result<(), Stopped> {
-        if ids.is_empty() || !start.bindings.iter().any(|b| b.hook == "advance") {
+        if ids.is_empty() {
             return Ok(());
         }
         let stages = self.db.stages().await?;
@@ -202,6 +202,11 @@ impl Worker {
             .max();
         let wanted: Vec<i64> = ids.iter().copied().collect();
         let mut kernels = self.db.advance_subjects(&wanted).await?;
+        if !start.bindings.iter().any(|b| b.hook == "advance") {
+            // By hand only: what a policy wished for that is gone nobody wishes for.
+            end.wanted.extend(unwished(&kernels));
+            return Ok(());
+        }
         // Settled versions are not asked about, unless a run is still wanted for one, or asked for.
         kernels.retain(|k| {
             let rank = stages.iter().find(|s| s.id == k.state).map(|s| s.rank);
@@ -223,6 +228,7 @@ impl Worker {
                 let tags = tags(start, end, group[0].distro);
                 let shared = question::advance(&distro, tags, &stages, chunk, &settled);
                 // The first binding that does not abstain answers.
+                let mut answered = false;
                 for bound in start.bindings.iter().filter(|b| b.hook == "advance") {
                     let about = Remembered::pipeline("advance", bound.position);
                     let question = notes.fill(&shared, bound.position, chunk);
@@ -273,12 +279,28 @@ impl Worker {
                     for step in &answer.steps {
                         wake(end, &step.basis, at);
                     }
+                    answered = true;
                     break;
+                }
+                if !answered {
+                    end.wanted.extend(unwished(chunk));
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Wishes that nobody stands for any more.
+fn unwished(kernels: &[Kernel]) -> impl Iterator<Item = Wish> {
+    let wished = kernels.iter().filter(|kernel| kernel.wanted.is_some());
+    wished.map(|kernel| Wish {
+        id: kernel.id,
+        run: None,
+        reason_code: "advance.none".to_owned(),
+        reason_text: "no policy says what is next".to_owned(),
+        decision: 0,
+    })
 }
 
 /// A distro's tags: those of this turn, else those that the record keeps.

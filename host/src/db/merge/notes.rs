@@ -10,8 +10,9 @@ impl Db {
     pub async fn merge_notes_of(&self, pipeline: i32) -> Result<Vec<NoteRow>> {
         let rows = sqlx::query!(
             "select id, hook, position, key, value from note
-             where pipeline_id = $1 and kernel_version_id is null and pull_request_id is null
-               and deleted_at is null",
+             -- By hook, so that the notes of pull requests are not read to be left out.
+             where pipeline_id = $1 and hook in ('review', 'gate', 'select', 'run', 'triage', 'react')
+               and kernel_version_id is null and pull_request_id is null and deleted_at is null",
             pipeline,
         )
         .fetch_all(&self.read)

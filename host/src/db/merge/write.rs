@@ -67,6 +67,8 @@ pub struct MergeEnd {
     pub notes: Vec<NoteChange>,
     /// What `react` was asked about.
     pub reacted: Vec<i64>,
+    /// What it could not be asked about now.
+    pub postponed: Option<i64>,
     /// What it does: the pull request, the head that it is about (none: the present one), the act.
     pub acts: Vec<(i64, Option<String>, Act)>,
     /// Pull requests to look at in later turns.
@@ -173,6 +175,14 @@ impl Db {
             .rows_affected();
         if looked != end.causes.len() as u64 || !reacted(conn, &end.reacted).await? {
             return Ok(None);
+        }
+        if let Some(reaction) = end.postponed {
+            sqlx::query!(
+                "update reaction set not_before = now() + interval '1 minute' where id = $1",
+                reaction,
+            )
+            .execute(&mut *conn)
+            .await?;
         }
         let mut new = recorded.write(conn, start.pipeline).await?.into_iter();
         let decisions: Vec<i64> = end
@@ -423,7 +433,7 @@ async fn update_lane(
         // heeded, or waits until the lane is marked.
         sqlx::query!(
             "select p.id from lane l join merge_pipeline m on m.id = l.pipeline_id join pipeline p on p.id = m.id
-             where l.id = $1 for share of m, p",
+             where l.id = $1 for share of p, m",
             id,
         )
         .fetch_all(&mut *conn)

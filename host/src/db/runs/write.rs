@@ -18,6 +18,10 @@ use crate::plan::runs::Run;
 const FIRST_PAUSE_S: f64 = 60.0;
 /// And at most this long: one that is somebody else's to make is asked about that often.
 const LONGEST_PAUSE_S: f64 = 3_600.0;
+/// Seconds until a wish is asked about again that no policy here has jobs for.
+const NOBODY_PAUSE_S: f64 = 86_400.0;
+/// Why a wish is held that no policy here has jobs for.
+pub const NOBODY: &str = "run.none";
 
 /// Everything that a turn writes.
 #[derive(Debug, Default)]
@@ -174,7 +178,7 @@ impl Db {
             }
         }
         for wish in &end.held {
-            hold_wish(conn, wish).await?;
+            hold_wish(conn, start.pipeline, wish).await?;
         }
         if let Some(at) = end.wakes.iter().min() {
             sqlx::query!(
@@ -222,7 +226,7 @@ async fn insert_run(
     )
     .fetch_optional(&mut *conn)
     .await?;
-    Ok(sqlx::query_scalar!(
+    let begun = sqlx::query_scalar!(
         "insert into run (kernel_version_id, purpose, release, verdict, comment, key, reported_by, pipeline_id,
            decision_id, held_code, held_text)
          select w.kernel_version_id, w.purpose, w.release, $4, $5, 'pipeline:' || $6 || ':' || gen_random_uuid(),
@@ -240,8 +244,21 @@ async fn insert_run(
         run.held.as_ref().map(|held| held.0.as_str()),
         run.held.as_ref().map(|held| held.1.as_str()),
     )
-    .fetch_optional(conn)
-    .await?)
+    .fetch_optional(&mut *conn)
+    .await?;
+    if begun.is_some() {
+        // What kept it is over.
+        sqlx::query!(
+            "update kernel_wanted set held_code = null, held_text = null, held_tries = 0
+             where kernel_version_id = $1 and release = $2 and purpose = $3 and held_code is not null",
+            subject.kernel,
+            subject.release,
+            subject.purpose,
+        )
+        .execute(conn)
+        .await?;
+    }
+    Ok(begun)
 }
 
 /// Says whether it still went on.
@@ -271,8 +288,18 @@ async fn update_run(
         run.held.as_ref().map(|held| held.0.as_str()),
         run.held.as_ref().map(|held| held.1.as_str()),
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    if run.verdict.is_some() {
+        // The wish is served. Whoever wants another run says so anew, since the end of this one asks `advance`.
+        sqlx::query!(
+            "delete from kernel_wanted w using run r where r.id = $1 and w.kernel_version_id = r.kernel_version_id
+               and w.release = r.release and w.purpose = r.purpose",
+            id,
+        )
+        .execute(conn)
+        .await?;
+    }
     Ok(true)
 }
 
@@ -289,12 +316,18 @@ fn decision_of(run: &Run, decisions: &[i64]) -> Option<i64> {
     decisions.get(place).copied()
 }
 
-async fn hold_wish(conn: &mut PgConnection, wish: &HeldWish) -> Result<()> {
-    let pause = (FIRST_PAUSE_S * f64::from(wish.tries.clamp(0, 16)).exp2()).min(LONGEST_PAUSE_S);
+async fn hold_wish(conn: &mut PgConnection, pipeline: i32, wish: &HeldWish) -> Result<()> {
+    let pause = match wish.code.as_str() {
+        // Somebody outside makes it: another policy, or another wish, is looked at at once in any case.
+        NOBODY => NOBODY_PAUSE_S,
+        _ => (FIRST_PAUSE_S * f64::from(wish.tries.clamp(0, 16)).exp2()).min(LONGEST_PAUSE_S),
+    };
     sqlx::query!(
         "update kernel_wanted set held_code = $4, held_text = $5, held_tries = $6,
            not_before = now() + make_interval(secs => $7)
-         where kernel_version_id = $1 and release = $2 and purpose = $3",
+         where kernel_version_id = $1 and release = $2 and purpose = $3
+           -- Another policy was bound meanwhile: it has not been asked.
+           and not exists (select from cause c where c.pipeline_id = $8 and c.kind = 'all')",
         wish.subject.kernel,
         wish.subject.release,
         wish.subject.purpose,
@@ -302,6 +335,7 @@ async fn hold_wish(conn: &mut PgConnection, wish: &HeldWish) -> Result<()> {
         wish.text,
         wish.tries.saturating_add(1),
         pause,
+        pipeline,
     )
     .execute(conn)
     .await?;

@@ -17,6 +17,8 @@ const MAX_NAME: usize = 128;
 const MAX_ARGV: usize = 64 << 10;
 /// Attempts of one job, however often a policy wishes for another.
 const MAX_ATTEMPTS: usize = 10;
+/// How long another attempt may be put off.
+const LONGEST_WAIT: chrono::Duration = chrono::Duration::days(7);
 /// Why a job is skipped that comes after one that did not pass.
 const AFTER_FAILED: &str = "after.failed";
 /// The attr of a lane that tells another run of the same from the first.
@@ -284,7 +286,8 @@ fn bring(
         let before = DateTime::from_timestamp_millis(retry.not_before.cast_signed());
         job.attempts.push(Attempt {
             attrs: retry.attrs.iter().cloned().collect(),
-            not_before: before.filter(|b| *b > at),
+            // As `wake-at` is: a slot is not kept for ever.
+            not_before: before.filter(|b| *b > at).map(|b| b.min(at + LONGEST_WAIT)),
             ..Attempt::planned(number)
         });
         job.state = JobState::Waiting;

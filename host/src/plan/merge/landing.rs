@@ -81,7 +81,7 @@ pub fn promote(rails: &Rails<'_>, lanes: &mut [Lane]) -> Vec<usize> {
         .collect();
     waiting.sort_by_key(|place| {
         (
-            -lanes[*place].priority,
+            std::cmp::Reverse(lanes[*place].priority),
             lanes[*place].id.unwrap_or(i64::MAX),
             *place,
         )
