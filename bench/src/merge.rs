@@ -377,6 +377,8 @@ impl Site {
                 .fetch_one(&mut self.database)
                 .await?;
             if (unseen == 0 || paused) && described >= count as i64 {
+                // The host has closed a connection that was quiet for so long.
+                self.client = self.host.client().await?;
                 return Ok(());
             }
             ensure!(
