@@ -3,6 +3,7 @@
 //! so are those by which it would test for ever, or wait for ever for what it does not do again.
 
 mod host;
+pub mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,6 +2,7 @@ use pointsman_sdk::Verdict;
 use pointsman_sdk::select::Answer;
 
 use super::*;
+use crate::rehearsal::rules::code;
 use crate::rehearsal::{Rehearsal, approved, candidate, tagged};
 
 /// A policy of what all plans share: whatever runs goes on, and free slots go to the approved by age, to
@@ -39,14 +40,6 @@ fn members(answer: &Answer) -> Vec<Vec<u64>> {
         .iter()
         .map(|lane| lane.members.clone())
         .collect()
-}
-
-fn code(answer: &Answer, number: u64) -> &str {
-    let waiting = answer
-        .waiting
-        .iter()
-        .find(|waiting| waiting.numbers.contains(&number));
-    waiting.map_or("", |waiting| waiting.reason.code.as_str())
 }
 
 #[test]

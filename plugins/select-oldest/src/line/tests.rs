@@ -1,3 +1,4 @@
+use pointsman_policy_kit::rehearsal::rules::{self, code};
 use pointsman_policy_kit::rehearsal::{Rehearsal, approved, candidate, tagged};
 use pointsman_sdk::{Approval, Dependency, Need, Verdict};
 use proptest::prelude::*;
@@ -17,14 +18,6 @@ fn lanes(answer: &Answer) -> Vec<(Vec<u64>, Landing)> {
         .iter()
         .map(|lane| (lane.members.clone(), lane.landing))
         .collect()
-}
-
-fn code(answer: &Answer, number: u64) -> &str {
-    let waiting = answer
-        .waiting
-        .iter()
-        .find(|waiting| waiting.numbers.contains(&number));
-    waiting.map_or("", |waiting| waiting.reason.code.as_str())
 }
 
 #[test]
@@ -195,91 +188,35 @@ fn one_that_failed_before_waits_if_so_set() {
 
 #[test]
 fn the_bare_target_is_run_once_a_tip() {
-    let mut stage = Rehearsal::new(1, vec![]);
     let settings = Settings {
         baseline: true,
         ..Settings::default()
     };
-    let ask = |stage: &mut Rehearsal| {
+    rules::the_bare_target_is_run_once_a_tip(|stage| {
         let answer = decide(&settings, &[], &stage.question);
         stage.follow(&answer);
-        answer.lanes.len()
-    };
-    for _ in 0..2 {
-        assert_eq!((ask(&mut stage), ask(&mut stage)), (1, 1));
-        assert_eq!(stage.lanes("running").len(), 1);
-        stage.end(&[], "passed");
-        assert_eq!(ask(&mut stage), 0);
-        // The host tells of it after it has stopped to tell of its lane.
-        stage.question.lanes.clear();
-        assert_eq!(ask(&mut stage), 0);
-        stage = Rehearsal::new(1, vec![]);
-        stage.move_tip();
-    }
+        answer
+    });
 }
 
 #[test]
 fn a_head_whose_branch_is_gone_is_not_tested() {
-    let mut stage = Rehearsal::new(2, vec![approved(1), approved(2)]);
-    stage.tag(1, "host.head-gone", "true");
-    let answer = plan(&mut stage);
-    assert_eq!(answer.lanes.len(), 1);
-    assert_eq!(answer.lanes[0].members, [2]);
-    assert_eq!(code(&answer, 1), "head.gone");
+    rules::a_head_whose_branch_is_gone_is_not_tested(plan);
 }
 
-/// `pointsman pr retest`, where no `gate` hands anything on.
 #[test]
 fn another_run_is_made_for_each_asking() {
-    let mut stage = Rehearsal::new(1, vec![approved(1)]);
-    plan(&mut stage);
-    for count in ["1", "2"] {
-        stage.end(&[1], "failed");
-        assert_eq!(code(&plan(&mut stage), 1), "tip.failed");
-        stage.tag(1, "retest.count", count);
-        assert_eq!(plan(&mut stage).lanes.len(), 1);
-    }
-    stage.end(&[1], "passed");
-    plan(&mut stage);
-    assert!(stage.land());
+    rules::another_run_is_made_for_each_asking(plan);
 }
 
 #[test]
 fn what_was_given_up_keeps_nobody_waiting() {
-    let mut stage = Rehearsal::new(1, vec![approved(1)]);
-    plan(&mut stage);
-    stage.end(&[1], "lane.contained");
-    stage.question.candidates.push(approved(2));
-    let answer = plan(&mut stage);
-    assert_eq!(answer.lanes[0].members, [2]);
-    assert_eq!(code(&answer, 1), "tip.given-up");
+    rules::what_was_given_up_keeps_nobody_waiting(plan);
 }
 
-/// A policy that cannot answer about one lane holds nobody else up.
 #[test]
 fn one_that_nobody_can_decide_about_keeps_nobody_waiting() {
-    let mut stage = Rehearsal::new(1, vec![approved(1)]);
-    plan(&mut stage);
-    stage.hold(&[1], true);
-    stage.question.candidates.push(approved(2));
-    for _ in 0..2 {
-        let answer = plan(&mut stage);
-        let lanes: Vec<&[u64]> = answer.lanes.iter().map(|lane| &*lane.members).collect();
-        assert!(
-            lanes.contains(&&[1][..]) && lanes.contains(&&[2][..]),
-            "{lanes:?}"
-        );
-        assert_eq!(stage.lanes("cancelled").len(), 0);
-    }
-    stage.end(&[2], "passed");
-    plan(&mut stage);
-    assert!(stage.land());
-    assert_eq!(stage.landed, [2]);
-    // It is tested anew on what is there now.
-    plan(&mut stage);
-    stage.end(&[1], "passed");
-    plan(&mut stage);
-    assert!(stage.land());
+    rules::one_that_nobody_can_decide_about_keeps_nobody_waiting(plan);
 }
 
 proptest! {

@@ -1,3 +1,4 @@
+use pointsman_policy_kit::rehearsal::rules::{self, code};
 use pointsman_policy_kit::rehearsal::{Rehearsal, approved, candidate, tagged};
 use pointsman_sdk::select::Landing;
 use pointsman_sdk::{Approval, Dependency, check_settings};
@@ -22,14 +23,6 @@ fn line(stage: &mut Rehearsal) -> Vec<u64> {
     }
     let members = answer.lanes.into_iter().map(|lane| lane.members);
     members.flatten().collect()
-}
-
-fn code(answer: &Answer, number: u64) -> &str {
-    let waiting = answer
-        .waiting
-        .iter()
-        .find(|waiting| waiting.numbers.contains(&number));
-    waiting.map_or("", |waiting| waiting.reason.code.as_str())
 }
 
 #[test]
@@ -280,31 +273,37 @@ fn nobody_stands_on_one_that_nobody_can_decide_about() {
     assert_eq!(lanes, [(3, None), (2, Some(0))]);
 }
 
-/// A policy that cannot answer about one lane holds nobody else up.
+#[test]
+fn the_bare_target_is_run_once_a_tip() {
+    let settings = Settings {
+        baseline: true,
+        ..Settings::default()
+    };
+    rules::the_bare_target_is_run_once_a_tip(|stage| {
+        let answer = decide(&settings, &[], &stage.question);
+        stage.follow(&answer);
+        answer
+    });
+}
+
+#[test]
+fn a_head_whose_branch_is_gone_is_not_tested() {
+    rules::a_head_whose_branch_is_gone_is_not_tested(plan);
+}
+
+#[test]
+fn another_run_is_made_for_each_asking() {
+    rules::another_run_is_made_for_each_asking(plan);
+}
+
+#[test]
+fn what_was_given_up_keeps_nobody_waiting() {
+    rules::what_was_given_up_keeps_nobody_waiting(plan);
+}
+
 #[test]
 fn one_that_nobody_can_decide_about_keeps_nobody_waiting() {
-    let mut stage = Rehearsal::new(1, vec![approved(1)]);
-    plan(&mut stage);
-    stage.hold(&[1], true);
-    stage.question.candidates.push(approved(2));
-    for _ in 0..2 {
-        let answer = plan(&mut stage);
-        let lanes: Vec<&[u64]> = answer.lanes.iter().map(|lane| &*lane.members).collect();
-        assert!(
-            lanes.contains(&&[1][..]) && lanes.contains(&&[2][..]),
-            "{lanes:?}"
-        );
-        assert_eq!(stage.lanes("cancelled").len(), 0);
-    }
-    stage.end(&[2], "passed");
-    plan(&mut stage);
-    assert!(stage.land());
-    assert_eq!(stage.landed, [2]);
-    // It is tested anew on what is there now.
-    plan(&mut stage);
-    stage.end(&[1], "passed");
-    plan(&mut stage);
-    assert!(stage.land());
+    rules::one_that_nobody_can_decide_about_keeps_nobody_waiting(plan);
 }
 
 proptest! {
