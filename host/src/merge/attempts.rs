@@ -1,11 +1,11 @@
 //! Following the attempts that this host runs: each ends once, with what its shim says.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::Utc;
 use pointsman_jobs::{AttemptId, State};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 
 use super::Engine;
@@ -34,49 +34,46 @@ const KEEP_TRIES: u32 = 24;
 /// What is known of attempts whose end is being written down.
 #[derive(Default)]
 struct Ending {
-    tasks: JoinSet<(i64, anyhow::Result<()>)>,
-    /// Those of `tasks`.
-    under_way: HashSet<i64>,
+    tasks: JoinSet<anyhow::Result<()>>,
+    /// Those of `tasks`: attempts by task.
+    under_way: HashMap<Id, i64>,
     /// Those that could not be: how often, and when to try again.
     failed: HashMap<i64, (u32, Instant)>,
 }
 
 impl Ending {
-    /// Takes over what has come to an end.
-    fn settle(&mut self) {
-        while let Some(done) = self.tasks.try_join_next() {
-            let (id, done) = match done {
-                Ok(done) => done,
-                Err(error) => {
-                    // Which one it was is not known: all that still go on are found again by the next look.
-                    tracing::error!(%error, "writing the end of an attempt failed");
-                    self.tasks = JoinSet::new();
-                    self.under_way.clear();
-                    return;
-                }
-            };
-            self.under_way.remove(&id);
-            let Err(error) = done else {
-                self.failed.remove(&id);
-                continue;
-            };
-            let (tries, again) = self.failed.entry(id).or_insert((0, Instant::now()));
-            let pause = FIRST_AGAIN * 2_u32.pow((*tries).min(6));
-            *tries += 1;
-            *again = Instant::now() + pause;
-            tracing::warn!(
-                attempt = id,
-                seconds = pause.as_secs(),
-                cause = format!("{error:#}"),
-                "the end of an attempt cannot be written down; it is tried again"
-            );
-        }
+    /// Waits for the end of one, and takes it over; for ever where there is none.
+    async fn settle(&mut self) {
+        let Some(done) = self.tasks.join_next_with_id().await else {
+            return std::future::pending().await;
+        };
+        let (task, done) = match done {
+            Ok((task, done)) => (task, done),
+            Err(panic) => (panic.id(), Err(panic.into())),
+        };
+        let Some(id) = self.under_way.remove(&task) else {
+            return;
+        };
+        let Err(error) = done else {
+            self.failed.remove(&id);
+            return;
+        };
+        let (tries, again) = self.failed.entry(id).or_insert((0, Instant::now()));
+        let pause = FIRST_AGAIN * 2_u32.pow((*tries).min(6));
+        *tries += 1;
+        *again = Instant::now() + pause;
+        tracing::warn!(
+            attempt = id,
+            seconds = pause.as_secs(),
+            cause = format!("{error:#}"),
+            "the end of an attempt cannot be written down; it is tried again"
+        );
     }
 
     /// Whether this one is to be looked at now.
     fn is_due(&self, id: i64) -> bool {
         self.under_way.len() < ENDING_AT_ONCE
-            && !self.under_way.contains(&id)
+            && self.under_way.values().all(|other| *other != id)
             && self
                 .failed
                 .get(&id)
@@ -154,6 +151,8 @@ impl Engine {
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 () = rung => {}
+                // Then there is room for the next one.
+                () = ending.settle() => {}
                 () = tokio::time::sleep(POLL) => {}
             }
         }
@@ -186,7 +185,6 @@ impl Engine {
 
     /// Looks which attempts have ended, and begins to write down how.
     async fn follow(&self, ending: &mut Ending) -> anyhow::Result<()> {
-        ending.settle();
         for (id, key) in self.db.attempts_of(&self.host).await? {
             if !ending.is_due(id) {
                 continue;
@@ -198,11 +196,10 @@ impl Engine {
                 State::Starting | State::Running { .. } => false,
             };
             if over {
-                ending.under_way.insert(id);
                 let (engine, tries) = (self.clone(), ending.failed.get(&id).map_or(0, |f| f.0));
-                ending
-                    .tasks
-                    .spawn(async move { (id, engine.conclude(id, &key, tries).await) });
+                let task = async move { engine.conclude(id, &key, tries).await };
+                let task = ending.tasks.spawn(task).id();
+                ending.under_way.insert(task, id);
             }
         }
         for id in self.db.lapsed(&self.host, LAPSE_GRACE).await? {

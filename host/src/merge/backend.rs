@@ -326,8 +326,15 @@ impl Backend {
                 let text = "its shim is gone, and nobody knows how it ended";
                 let mut ended = Ended::without_report("lost", text);
                 // What it said until then is all that tells why.
-                if let Ok(bytes) = self.keep_log(id).await {
-                    ended.log_bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+                match self.keep_log(id).await {
+                    Ok(bytes) => ended.log_bytes = i64::try_from(bytes).unwrap_or(i64::MAX),
+                    Err(error) if !now_or_never && may_come(&error) => {
+                        return Err(error.context("its log"));
+                    }
+                    Err(error) => {
+                        ended.detail =
+                            Some(format!("{text}; its log could not be kept: {error:#}"));
+                    }
                 }
                 return Ok(ended);
             }
@@ -338,10 +345,7 @@ impl Backend {
             State::Starting | State::Running { .. } => anyhow::bail!("it has not ended"),
         };
         let mut report = self.local.collect(id).await?;
-        let may_wait = |error: &anyhow::Error| {
-            let store: Option<&StoreError> = error.downcast_ref();
-            !now_or_never && store.is_some_and(|e| e.retry() == Retry::Later)
-        };
+        let may_wait = |error: &anyhow::Error| !now_or_never && may_come(error);
         let mut artifacts = vec![];
         for artifact in &report.artifacts {
             let kept = async {
@@ -377,6 +381,12 @@ impl Backend {
         let log = self.local.open_log(id).await?;
         Ok(self.store.put(id.as_str(), LOG, log).await?.bytes)
     }
+}
+
+/// Whether the store may take later what it did not take now.
+fn may_come(error: &anyhow::Error) -> bool {
+    let store: Option<&StoreError> = error.downcast_ref();
+    store.is_some_and(|error| error.retry() == Retry::Later)
 }
 
 /// What the log is called in the store: no artifact is, since a job's paths are below [`FILES`].

@@ -355,8 +355,8 @@ fn lane_state(lane: &Lane) -> Option<select::LaneState> {
             .map(|n| u64::from(n.unsigned_abs()))
             .collect(),
         // It takes no slot then, so that another one may go on.
-        attrs: match (&lane.held, lane.busy, lane.state.works()) {
-            (Some((code, _)), false, true) => vec![("host.held".to_owned(), code.clone())],
+        attrs: match &lane.held {
+            Some((code, _)) if lane.is_stuck() => vec![("host.held".to_owned(), code.clone())],
             _ => vec![],
         },
     })

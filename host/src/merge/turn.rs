@@ -234,14 +234,16 @@ impl Turn<'_> {
         plan::stale(&rails, &mut lanes);
         plan::outdated(&rails, &candidates, &mut lanes);
         let mut jobs: HashMap<usize, (Vec<Job>, Vec<Job>)> = HashMap::new();
-        for (place, lane) in lanes.iter_mut().enumerate() {
+        for place in 0..lanes.len() {
+            let may_begin = plan::may_begin(&rails, &lanes, place);
+            let lane = &mut lanes[place];
             // What is of no one lane or pull request may be of all: a binding, a wish to be asked again.
             let caused = start.causes.iter().any(|c| match c.lane {
                 Some(_) => c.lane == lane.id,
                 None => c.kind != "pull",
             });
             match lane.state {
-                LaneState::Built => self.begin(place, lane, &mut jobs, end).await?,
+                LaneState::Built if may_begin => self.begin(place, lane, &mut jobs, end).await?,
                 LaneState::Running if caused || lane.held.is_some() => {
                     self.judge(place, lane, &mut jobs, end).await?;
                 }

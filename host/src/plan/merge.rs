@@ -13,7 +13,7 @@ mod tests;
 
 use chrono::{DateTime, Utc};
 
-pub use landing::{landable, outdated, promote, stale};
+pub use landing::{landable, may_begin, outdated, promote, stale};
 pub use lanes::{GIVEN_UP, MAX_LANES, Wanted, lanes, oldest_approved};
 pub use react::{Act, acts};
 pub use standing::{Said, approval, need};
@@ -285,6 +285,18 @@ impl Lane {
                 | LaneState::Landed
                 | LaneState::Cancelled
         );
+    }
+
+    /// Nobody can decide about it, and nothing runs for it: it keeps no other from its slot.
+    pub fn is_stuck(&self) -> bool {
+        matches!(self.state, LaneState::Built | LaneState::Running)
+            && self.held.is_some()
+            && !self.busy
+    }
+
+    /// Whether it takes one of the slots.
+    pub fn takes_slot(&self) -> bool {
+        !self.ended && self.state.works() && !self.is_stuck()
     }
 
     /// Passes; a preview is over then.

@@ -370,7 +370,7 @@ impl Db {
         match landed {
             Landed::Moved => {
                 let row = sqlx::query!(
-                    "update lane set state = 'landed', ended_at = now(), since = now()
+                    "update lane set state = 'landed', ended_at = now(), since = now(), held_code = null, held_text = null
                      where id = $1 and state = 'landing' returning members, heads",
                     lane,
                 )

@@ -246,7 +246,9 @@ async fn insert_run(
     )
     .fetch_optional(&mut *conn)
     .await?;
-    if begun.is_some() {
+    if let (Some(id), Some(_)) = (begun, run.verdict) {
+        serve(conn, id).await?;
+    } else if begun.is_some() {
         // What kept it is over.
         sqlx::query!(
             "update kernel_wanted set held_code = null, held_text = null, held_tries = 0
@@ -291,16 +293,21 @@ async fn update_run(
     .execute(&mut *conn)
     .await?;
     if run.verdict.is_some() {
-        // The wish is served. Whoever wants another run says so anew, since the end of this one asks `advance`.
-        sqlx::query!(
-            "delete from kernel_wanted w using run r where r.id = $1 and w.kernel_version_id = r.kernel_version_id
-               and w.release = r.release and w.purpose = r.purpose",
-            id,
-        )
-        .execute(conn)
-        .await?;
+        serve(conn, id).await?;
     }
     Ok(true)
+}
+
+/// The wish of a run that has ended is served. Whoever wants another run says so anew, since its end asks `advance`.
+async fn serve(conn: &mut PgConnection, run: i64) -> Result<()> {
+    sqlx::query!(
+        "delete from kernel_wanted w using run r where r.id = $1 and w.kernel_version_id = r.kernel_version_id
+           and w.release = r.release and w.purpose = r.purpose",
+        run,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// What people read of it: why it ended as it did; nothing before.

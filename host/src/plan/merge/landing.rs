@@ -70,9 +70,7 @@ pub fn stale(rails: &Rails<'_>, lanes: &mut [Lane]) {
 /// Gives free slots to lanes that wait: the highest priority first, then the oldest. A lane on another
 /// one waits until that one has a commit. Returns their places.
 pub fn promote(rails: &Rails<'_>, lanes: &mut [Lane]) -> Vec<usize> {
-    // One that nobody can decide about, and for which nothing runs, keeps no other from its slot.
-    let takes = |l: &&Lane| !l.ended && l.state.works() && (l.held.is_none() || l.busy);
-    let used = lanes.iter().filter(takes).count();
+    let used = lanes.iter().filter(|lane| lane.takes_slot()).count();
     let mut waiting: Vec<usize> = (0..lanes.len())
         .filter(|place| {
             let lane = &lanes[*place];
@@ -91,6 +89,12 @@ pub fn promote(rails: &Rails<'_>, lanes: &mut [Lane]) -> Vec<usize> {
         lanes[*place].go(LaneState::Building, rails.at);
     }
     waiting
+}
+
+/// Whether a lane whose commit is there may be asked about its jobs: it has a slot, or there is one.
+pub fn may_begin(rails: &Rails<'_>, lanes: &[Lane], place: usize) -> bool {
+    let used = lanes.iter().filter(|lane| lane.takes_slot()).count();
+    lanes[place].takes_slot() || used < rails.slots
 }
 
 /// The one lane that may land now: it passed, it is wanted, every member is open, approved and at the head that

@@ -762,6 +762,35 @@ fn a_lane_that_nobody_can_decide_about_keeps_no_other_from_its_slot() {
 }
 
 #[test]
+fn a_lane_whose_commit_cannot_be_made_yet_keeps_its_slot() {
+    let candidates = [
+        candidate(1, Approval::Approved),
+        candidate(2, Approval::Approved),
+    ];
+    let rails = Rails {
+        slots: 1,
+        ..rails()
+    };
+    let mut there = vec![];
+    let wishes = vec![
+        wish(&[1], select::Landing::WhenPassed),
+        wish(&[2], select::Landing::WhenPassed),
+    ];
+    plan(&candidates, &mut there, &[], wishes).unwrap();
+    promote(&rails, &mut there);
+    // Git fails for all: they would all begin at once when it is mended.
+    there[0].hold("lane.failing", "no space left");
+    assert_eq!(promote(&rails, &mut there), Vec::<usize>::new());
+    // Nobody can say which jobs it has: the other one begins, and it waits for a slot then.
+    there[0].go(LaneState::Built, rails.at);
+    there[0].hold("trapped", "unreachable");
+    assert_eq!(promote(&rails, &mut there), [1]);
+    assert!(!may_begin(&rails, &there, 0));
+    there[1].end(LaneState::Failed, Why::default(), rails.at);
+    assert!(may_begin(&rails, &there, 0));
+}
+
+#[test]
 fn an_answer_of_triage_that_is_refused_changes_no_job() {
     let mut all = jobs_of(vec![job("a", &[]), job("b", &[])]).unwrap();
     after(&mut all);
