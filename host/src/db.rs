@@ -32,6 +32,7 @@ pub mod token;
 pub mod turn;
 pub mod upkeep;
 pub mod wanted;
+mod writing;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -27,7 +27,6 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::RwLock;
 use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
@@ -120,19 +119,8 @@ impl Engine {
         // Turns have threads of their own: a turn's calls of plugins are made right there.
         for _ in 0..cores.clamp(2, 8) {
             let turns = turn::Turns::new(self.clone(), runtime.clone(), ceilings);
-            let (handle, stop) = (Handle::current(), self.stop.clone());
-            tasks.push(tokio::task::spawn_blocking(move || {
-                let late = async {
-                    stop.cancelled().await;
-                    tokio::time::sleep(drain).await;
-                };
-                handle.block_on(async {
-                    tokio::select! {
-                        () = turns.run() => {}
-                        () = late => {}
-                    }
-                });
-            }));
+            let work = || turns.run();
+            tasks.push(crate::turn::on_a_thread(self.stop.clone(), drain, work));
         }
         for _ in 0..cores.clamp(2, 8) {
             tasks.push(tokio::spawn(self.clone().effects()));

@@ -20,7 +20,6 @@ mod turn;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -62,19 +61,7 @@ impl Runs {
     /// Works until told to stop, on a thread of its own, as turns do. What is still on its way `drain` after the end
     /// was asked for is let go.
     pub fn start(self, drain: Duration) -> JoinHandle<()> {
-        let (handle, stop) = (Handle::current(), self.stop.clone());
-        tokio::task::spawn_blocking(move || {
-            let late = async {
-                stop.cancelled().await;
-                tokio::time::sleep(drain).await;
-            };
-            handle.block_on(async {
-                tokio::select! {
-                    () = self.run() => {}
-                    () = late => {}
-                }
-            });
-        })
+        crate::turn::on_a_thread(self.stop.clone(), drain, || self.run())
     }
 
     /// Works until told to stop. A failure costs time and nothing else.

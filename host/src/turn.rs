@@ -8,6 +8,7 @@
 //! What cannot be answered holds the pipeline with a reason: the cursor stays, so nothing is lost, and
 //! the turn is taken again when a binding, a pattern or a note changes, or after a while.
 
+pub(crate) mod answer;
 mod ask;
 pub(crate) mod call;
 mod causes;
@@ -58,6 +59,28 @@ pub struct Worker {
     retired_at: Option<tokio::time::Instant>,
 }
 
+/// Works on a thread of its own until it is done, or until `drain` after the end was asked for: what is still on its
+/// way then is let go.
+pub(crate) fn on_a_thread<F: Future<Output = ()>>(
+    stop: CancellationToken,
+    drain: Duration,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> JoinHandle<()> {
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || {
+        let late = async {
+            stop.cancelled().await;
+            tokio::time::sleep(drain).await;
+        };
+        runtime.block_on(async {
+            tokio::select! {
+                () = work() => {}
+                () = late => {}
+            }
+        });
+    })
+}
+
 /// What a turn did.
 enum Took {
     /// There may be more.
@@ -90,19 +113,7 @@ impl Worker {
     /// Works until told to stop, on a thread of its own: a turn's calls of plugins are made right there,
     /// one after the other. What is still on its way `drain` after the end was asked for is let go.
     pub fn start(self, drain: Duration) -> JoinHandle<()> {
-        let (runtime, stop) = (Handle::current(), self.stop.clone());
-        tokio::task::spawn_blocking(move || {
-            let late = async {
-                stop.cancelled().await;
-                tokio::time::sleep(drain).await;
-            };
-            runtime.block_on(async {
-                tokio::select! {
-                    () = self.run() => {}
-                    () = late => {}
-                }
-            });
-        })
+        on_a_thread(self.stop.clone(), drain, || self.run())
     }
 
     /// Works until told to stop. A failure costs time and nothing else.

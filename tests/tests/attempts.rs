@@ -1,6 +1,7 @@
 //! Attempts of jobs whose host, store or machine fails them.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use pointsman_tests::forge::Site;
 use pointsman_tests::{TestHost, text, wait_for};
@@ -20,6 +21,38 @@ async fn attempts(site: &Site<'_>, number: i64) -> Vec<Value> {
         .unwrap_or_default()
 }
 
+/// Waits until the newest lane of a pull request has an attempt that is as it should be; gives it.
+async fn attempt_until(
+    site: &Site<'_>,
+    number: i64,
+    what: &str,
+    is_so: impl Fn(&Value) -> bool,
+) -> Value {
+    wait_for(what, async || {
+        if site.lanes().await.is_empty() {
+            return None;
+        }
+        let attempt = attempts(site, number).await.first()?.clone();
+        is_so(&attempt).then_some(attempt)
+    })
+    .await
+}
+
+/// A pull request whose first attempt does not end before `go_on` is there, and which passes in the second.
+async fn first_attempt_runs(site: &Site<'_>, go_on: &Path) -> i64 {
+    site.stock(&format!(
+        "test $POINTSMAN_ATTEMPT_NUMBER -gt 1 || while ! test -e {}; do sleep 0.05; done",
+        go_on.display()
+    ))
+    .await;
+    site.clone.branch("fix", "change", "good\n");
+    let number = site.open("fix").await;
+    site.approve(number).await;
+    let runs = |attempt: &Value| attempt["state"] == "running";
+    attempt_until(site, number, "its first attempt runs", runs).await;
+    number
+}
+
 #[tokio::test]
 async fn an_artifact_store_that_takes_nothing_costs_time_and_no_result() {
     let (_db, host) = TestHost::start().await;
@@ -32,14 +65,8 @@ async fn an_artifact_store_that_takes_nothing_costs_time_and_no_result() {
     site.clone.branch("fix", "change", "good\n");
     let number = site.open("fix").await;
     site.approve(number).await;
-    let attempt = wait_for("the attempt says why it waits", async || {
-        if site.lanes().await.is_empty() {
-            return None;
-        }
-        let attempt = attempts(&site, number).await.first()?.clone();
-        attempt["detail"].is_string().then_some(attempt)
-    })
-    .await;
+    let waits = |attempt: &Value| attempt["detail"].is_string();
+    let attempt = attempt_until(&site, number, "the attempt says why it waits", waits).await;
     assert_eq!(attempt["state"], "running", "{attempt}");
     assert!(
         text(&attempt["detail"]).contains("cannot be kept yet"),
@@ -62,22 +89,7 @@ async fn what_a_dead_host_ran_is_lost_after_its_lease_and_tried_again_by_another
     let (db, first) = TestHost::start().await;
     let site = Site::new(&first).await;
     let go_on = first.dir().join("go-on");
-    site.stock(&format!(
-        "test $POINTSMAN_ATTEMPT_NUMBER -gt 1 || while ! test -e {}; do sleep 0.05; done",
-        go_on.display()
-    ))
-    .await;
-    site.clone.branch("fix", "change", "good\n");
-    let number = site.open("fix").await;
-    site.approve(number).await;
-    wait_for("its first attempt runs", async || {
-        if site.lanes().await.is_empty() {
-            return None;
-        }
-        let attempt = attempts(&site, number).await.first()?.clone();
-        (attempt["state"] == "running").then_some(())
-    })
-    .await;
+    let number = first_attempt_runs(&site, &go_on).await;
     let second = first.beside(&db.url).await;
     let clone = site.clone;
     let dir = first.stop_and_keep().await;
@@ -103,22 +115,7 @@ async fn a_folder_that_somebody_removed_is_a_lost_attempt() {
     let (_db, host) = TestHost::start().await;
     let site = Site::new(&host).await;
     let go_on = host.dir().join("go-on");
-    site.stock(&format!(
-        "test $POINTSMAN_ATTEMPT_NUMBER -gt 1 || while ! test -e {}; do sleep 0.05; done",
-        go_on.display()
-    ))
-    .await;
-    site.clone.branch("fix", "change", "good\n");
-    let number = site.open("fix").await;
-    site.approve(number).await;
-    wait_for("its first attempt runs", async || {
-        if site.lanes().await.is_empty() {
-            return None;
-        }
-        let attempt = attempts(&site, number).await.first()?.clone();
-        (attempt["state"] == "running").then_some(())
-    })
-    .await;
+    let number = first_attempt_runs(&site, &go_on).await;
     let folders = host.dir().join("jobs/attempts");
     wait_for("its folder is there", async || {
         let entry = std::fs::read_dir(&folders).ok()?.flatten().next()?;

@@ -172,17 +172,25 @@ async fn a_closed_tree_lands_nothing_until_it_is_opened() {
     let lane = site.lane_until(number, "passed").await;
     site.idle().await;
     assert_eq!(site.pull(number).await["state"], "open");
-    let why = host
-        .get(&format!("/v1/repositories/lib/pulls/{number}/why"))
+    let unmet = async |number: i64| -> Vec<String> {
+        let path = format!("/v1/repositories/lib/pulls/{number}/why");
+        let why = host.get(&path).await;
+        let conditions = why["conditions"].as_array().expect("conditions");
+        let unmet = conditions.iter().filter(|c| c["met"] == false);
+        unmet.map(|c| text(&c["name"]).to_owned()).collect()
+    };
+    assert_eq!(unmet(number).await, ["tree-open", "landing"]);
+    // One that has no lane is told, too.
+    site.bind("select", "select-oldest", json!({"test-unapproved": false}))
         .await;
-    let unmet: Vec<&str> = why["conditions"]
-        .as_array()
-        .expect("conditions")
-        .iter()
-        .filter(|c| c["met"] == false)
-        .map(|c| text(&c["name"]))
-        .collect();
-    assert_eq!(unmet, ["tree-open", "landing"]);
+    site.clone.branch("other", "other", "good\n");
+    let waits = site.open("other").await;
+    wait_for("it is told that the tree is closed", async || {
+        let unmet = unmet(waits).await;
+        let unmet: Vec<&str> = unmet.iter().map(String::as_str).collect();
+        (unmet == ["approved", "lane", "tree-open"]).then_some(())
+    })
+    .await;
     patch("").await;
     site.until(number, "landed").await;
     // The very lane that was tested while it was closed.

@@ -225,6 +225,15 @@ async fn a_fact_that_cannot_be_read_makes_no_decision() {
         .await
         .unwrap();
     assert_eq!(held, None, "nor is it the policy's fault");
+    let seen: bool =
+        sqlx::query_scalar("select kernel_turn_has_seen((select max(id) from generation))")
+            .fetch_one(&mut hand)
+            .await
+            .unwrap();
+    assert!(
+        !seen,
+        "what it did not decide about is still to be looked at"
+    );
     locked.rollback().await.unwrap();
     host.idle().await;
     let made = host.get("/v1/decisions").await;

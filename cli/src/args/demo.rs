@@ -13,7 +13,7 @@ pub(crate) enum Demo {
     Merge(Merge),
 }
 
-/// Land a dozen pull requests, and prove that what landed is what was tested
+/// Land pull requests, and prove that what landed is what was tested
 ///
 /// Starts a server of its own, makes a repository, pushes pull requests that are good, that fail, that
 /// conflict, that wait for somebody, and tells what becomes of them: real git, real jobs, the stock

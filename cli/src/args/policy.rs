@@ -467,7 +467,7 @@ pub(crate) struct DecisionList {
     /// Of this pipeline
     #[arg(long)]
     pub(crate) pipeline: Option<String>,
-    /// Of this hook: ignore, advance
+    /// Of this hook: ignore, advance, review, gate, select, run, triage, react
     #[arg(long)]
     pub(crate) hook: Option<String>,
     /// About this: a distro, #12, `lane 7`, a target branch

@@ -18,9 +18,9 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:8650";
 /// Start everything on this machine: database, server, stock policies, a first detection
 ///
 /// Runs the server on an embedded PostgreSQL in the data directory (or on the one that DATABASE_URL
-/// names), installs the stock plugins where nothing is bound yet, loads the stock distros, detects the
-/// kernel versions that this machine's package index offers, and says what it did. A second `up` goes
-/// on with the same data.
+/// names), installs the stock plugins of kernel versions where nothing is bound yet, loads the stock
+/// distros, detects the kernel versions that this machine's package index offers, and says what it did.
+/// A second `up` goes on with the same data.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -13,7 +13,6 @@ mod write;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use pointsman_api::pipeline::Limits;
 use sqlx::types::Json;
 use sqlx::{Connection as _, PgConnection};
 
@@ -178,16 +177,7 @@ impl Db {
         else {
             return Ok(None);
         };
-        let bindings = sqlx::query_as!(
-            Bound,
-            r#"select b.hook, b.position, b.plugin_id as plugin, g.name, g.digest, b.settings,
-               b.limits as "limits: Json<Limits>"
-             from binding b join plugin g on g.id = b.plugin_id
-             where b.pipeline_id = $1 and b.deleted_at is null order by b.hook, b.position"#,
-            pipeline,
-        )
-        .fetch_all(&self.read)
-        .await?;
+        let bindings = self.bound(pipeline).await?;
         Ok(Some(MergeStart {
             pipeline,
             name: row.name,

@@ -5,7 +5,6 @@ mod request;
 mod write;
 
 use chrono::{DateTime, Utc};
-use sqlx::types::Json;
 
 use super::Db;
 use super::merge::TurnLocks;
@@ -13,7 +12,6 @@ use super::turn::Bound;
 use crate::error::Result;
 use crate::plan::runs::Unwanted;
 use crate::policy::wit::types::Attrs;
-use pointsman_api::pipeline::Limits;
 
 pub use write::{HeldWish, NOBODY, RunsEnd, Start};
 
@@ -197,17 +195,9 @@ impl Db {
         else {
             return Ok(None);
         };
-        let bindings = sqlx::query_as!(
-            Bound,
-            r#"select b.hook, b.position, b.plugin_id as plugin, g.name, g.digest, b.settings,
-               b.limits as "limits: Json<Limits>"
-             from binding b join plugin g on g.id = b.plugin_id
-             where b.pipeline_id = $1 and b.hook in ('run', 'triage') and b.deleted_at is null
-             order by b.hook, b.position"#,
-            pipeline,
-        )
-        .fetch_all(&self.read)
-        .await?;
+        let mut bindings = self.bound(pipeline).await?;
+        // The others are the turn's of the pipeline itself.
+        bindings.retain(|bound| matches!(bound.hook.as_str(), "run" | "triage"));
         Ok(Some(RunsStart {
             pipeline,
             name: row.name,

@@ -137,6 +137,20 @@ pub struct NewSweep {
 }
 
 impl Db {
+    /// What is bound to a pipeline, by hook and place: one consistent set.
+    pub(in crate::db) async fn bound(&self, pipeline: i32) -> Result<Vec<Bound>> {
+        Ok(sqlx::query_as!(
+            Bound,
+            r#"select b.hook, b.position, b.plugin_id as plugin, g.name, g.digest, b.settings,
+               b.limits as "limits: sqlx::types::Json<Limits>"
+             from binding b join plugin g on g.id = b.plugin_id
+             where b.pipeline_id = $1 and b.deleted_at is null order by b.hook, b.position"#,
+            pipeline,
+        )
+        .fetch_all(&self.read)
+        .await?)
+    }
+
     /// The pipeline of kernel versions, if there is one.
     pub async fn kernel_pipeline(&self) -> Result<Option<i32>> {
         Ok(sqlx::query_scalar!(
@@ -180,16 +194,7 @@ impl Db {
         else {
             return Ok(None);
         };
-        let bindings = sqlx::query_as!(
-            Bound,
-            r#"select b.hook, b.position, b.plugin_id as plugin, g.name, g.digest, b.settings,
-               b.limits as "limits: sqlx::types::Json<Limits>"
-             from binding b join plugin g on g.id = b.plugin_id
-             where b.pipeline_id = $1 and b.deleted_at is null order by b.hook, b.position"#,
-            lock.pipeline,
-        )
-        .fetch_all(&self.read)
-        .await?;
+        let bindings = self.bound(lock.pipeline).await?;
         let tags: HashMap<i32, BTreeMap<String, String>> =
             serde_json::from_value(row.tags).map_err(|e| Error::Internal(e.into()))?;
         Ok(Some(TurnStart {

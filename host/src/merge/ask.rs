@@ -13,19 +13,13 @@ use super::turn::HOLD_RETRY;
 use crate::db::merge::{MergeEnd, MergeStart};
 use crate::db::turn::{Bound, Known, Made, Remembered};
 use crate::error::Error;
-use crate::plan::merge::{Attrs, Said, Why};
+use crate::plan::merge::{Attrs, Said};
 use crate::plan::{self, Refused};
-use crate::policy::wit::types::{self, Basis};
+use crate::policy::wit::types::Basis;
 use crate::policy::{Asks, Hook};
 use crate::turn::Stopped;
+use crate::turn::answer::{refuse, sound, why};
 use crate::turn::call::{Call, Caller, HasBasis, Prepared};
-
-/// Tags of one answer, as the contract says.
-const MAX_TAGS: usize = 32;
-/// Bytes of a tag's name.
-const MAX_TAG_NAME: usize = 64;
-/// Bytes of a tag's value.
-const MAX_TAG_VALUE: usize = 256;
 
 /// One turn's asking.
 pub(super) struct Asking<'a> {
@@ -128,16 +122,7 @@ impl Asking<'_> {
         match decided {
             Ok(Some(answer)) => {
                 let place = end.decisions.len() - 1;
-                let sound = sound(answer.basis()).and_then(|()| match end.decisions.get(place) {
-                    Some(Made::New(made))
-                        if has_nul(made.output.as_deref().unwrap_or_default()) =>
-                    {
-                        let text = "a NUL is in the answer, which the record cannot keep";
-                        Err(("nul", text.to_owned()))
-                    }
-                    _ => Ok(()),
-                });
-                let sound = sound.and_then(|()| {
+                let sound = sound(answer.basis(), end.decisions.get(place)).and_then(|()| {
                     let remembered = about.remembered(Q::HOOK, bound.position);
                     let notes = &answer.basis().notes;
                     let kept = self.memory.borrow().check(remembered, notes);
@@ -204,51 +189,8 @@ pub(super) fn machine_failed(place: Option<usize>, end: &MergeEnd) -> bool {
 
 /// Marks a decision as refused, with the host's reason.
 pub(super) fn refused<A>(refused: &Refused, end: &mut MergeEnd) -> Asked<A> {
-    let place = refused.decision.or(end.decisions.len().checked_sub(1));
-    if let Some(Made::New(decision)) = place.and_then(|place| end.decisions.get_mut(place)) {
-        "refused".clone_into(&mut decision.outcome);
-        refused.code.clone_into(&mut decision.reason_code);
-        decision.reason_text.clone_from(&refused.text);
-    }
+    let place = refuse(&mut end.decisions, refused);
     Asked::Held(refused.code.to_owned(), refused.text.clone(), place)
-}
-
-/// Whether a string of this JSON text has a NUL: the one escape of it that is not itself escaped.
-pub(crate) fn has_nul(json: &[u8]) -> bool {
-    const NUL: &[u8] = b"\\u0000";
-    json.windows(NUL.len()).enumerate().any(|(at, found)| {
-        let before = json[..at].iter().rev().take_while(|c| **c == b'\\');
-        found == NUL && before.count() % 2 == 0
-    })
-}
-
-/// What every answer must keep to.
-pub(crate) fn sound(basis: &Basis) -> Result<(), (&'static str, String)> {
-    if basis.tags.len() > MAX_TAGS {
-        let text = format!("{} tags, and {MAX_TAGS} may be", basis.tags.len());
-        return Err(("too-many-tags", text));
-    }
-    for (name, value) in &basis.tags {
-        let good =
-            |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'.' | b'-' | b'_');
-        if name.is_empty() || name.len() > MAX_TAG_NAME || !name.bytes().all(good) {
-            let text = format!(
-                "a tag's name has lower-case letters, digits, dots and dashes, at most {MAX_TAG_NAME}"
-            );
-            return Err(("bad-tag", text));
-        }
-        if value.len() > MAX_TAG_VALUE {
-            let text = format!("the tag `{name}` has more than {MAX_TAG_VALUE} bytes");
-            return Err(("bad-tag", text));
-        }
-    }
-    for (key, _) in &basis.attrs {
-        if !key.starts_with("x-") {
-            let key: String = key.chars().filter(|c| !c.is_control()).take(64).collect();
-            return Err(("unknown-attr", format!("the attr `{key}` is not known")));
-        }
-    }
-    Ok(())
 }
 
 /// What a binding said, for its chain.
@@ -258,28 +200,5 @@ pub(super) fn said<T>(answer: T, wanted: Vec<String>, place: usize, basis: &Basi
         why: why(&basis.reason, place),
         tags: basis.tags.iter().cloned().collect::<Attrs>(),
         wanted,
-    }
-}
-
-pub(super) fn why(reason: &types::Reason, place: usize) -> Why {
-    Why {
-        code: plan::cut(&reason.code, plan::MAX_REASON_CODE),
-        text: plan::cut(&reason.text, plan::MAX_REASON_TEXT),
-        decision: Some(place),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_nul_is_found_in_json_and_what_looks_like_one_is_not() {
-        let text = |text: &str| serde_json::to_vec(&serde_json::json!({"a": text})).unwrap();
-        assert!(has_nul(&text("a\0b")));
-        assert!(has_nul(&text("\\\0")));
-        assert!(!has_nul(&text("\\u0000")));
-        assert!(!has_nul(&text("u0000")));
-        assert!(!has_nul(b""));
     }
 }

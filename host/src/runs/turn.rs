@@ -6,15 +6,14 @@ use serde::de::DeserializeOwned;
 
 use super::{Runs, question};
 use crate::db::runs::{HeldWish, Living, NOBODY, RunsEnd, RunsStart, Start, Subject, Wish};
-use crate::db::turn::Made;
 use crate::error::Result;
-use crate::merge::ask::{has_nul, sound};
 use crate::plan::jobs::{self as plan, Job, JobState, Why};
 use crate::plan::runs::{Run, free};
 use crate::plan::{self as checks, Refused};
 use crate::policy::Asks;
 use crate::policy::wit::{run, triage, types};
 use crate::turn::Stopped;
+use crate::turn::answer::{refuse, sound, why};
 use crate::turn::call::{Call, HasBasis};
 use crate::turn::facts::Record;
 use crate::turn::jobs as asks;
@@ -354,17 +353,15 @@ impl Runs {
                 Err(Stopped::Host(error)) => return Err(error),
             };
             let place = end.decisions.len() - 1;
-            let made = end.decisions.get(place);
-            let sound = sound(answer.basis()).and_then(|()| match made {
-                _ if !answer.basis().notes.is_empty() => {
-                    let text = "this host keeps no notes for jobs of kernel versions yet";
-                    Err(("notes-unsupported", text.to_owned()))
+            let basis = answer.basis();
+            let sound = sound(basis, end.decisions.get(place)).and_then(|()| {
+                match basis.notes.is_empty() {
+                    true => Ok(()),
+                    false => {
+                        let text = "this host keeps no notes for jobs of kernel versions yet";
+                        Err(("notes-unsupported", text.to_owned()))
+                    }
                 }
-                Some(Made::New(made)) if has_nul(made.output.as_deref().unwrap_or_default()) => {
-                    let text = "a NUL is in the answer, which the record cannot keep";
-                    Err(("nul", text.to_owned()))
-                }
-                _ => Ok(()),
             });
             if let Err((code, text)) = sound {
                 let refused = Refused {
@@ -381,23 +378,5 @@ impl Runs {
             return Ok(Said::Answered(place, answer));
         }
         Ok(Said::Abstained)
-    }
-}
-
-/// Marks a decision as refused, with the host's reason.
-fn refuse(decisions: &mut [Made], refused: &Refused) {
-    let place = refused.decision.or(decisions.len().checked_sub(1));
-    if let Some(Made::New(decision)) = place.and_then(|place| decisions.get_mut(place)) {
-        "refused".clone_into(&mut decision.outcome);
-        refused.code.clone_into(&mut decision.reason_code);
-        decision.reason_text.clone_from(&refused.text);
-    }
-}
-
-fn why(reason: &types::Reason, place: usize) -> Why {
-    Why {
-        code: checks::cut(&reason.code, checks::MAX_REASON_CODE),
-        text: checks::cut(&reason.text, checks::MAX_REASON_TEXT),
-        decision: Some(place),
     }
 }

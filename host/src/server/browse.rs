@@ -66,7 +66,7 @@ impl IntoResponse for Nothing {
                 page::Closed::new(
                     "There is nothing here",
                     "This is no link of this server, or not the whole of one.",
-                    "`pointsman lane show` gives links.",
+                    "`pointsman lane show` and `pointsman run show` give links.",
                 ),
             ),
             Self::Closed(Closed::Expired(at)) => (
@@ -74,7 +74,7 @@ impl IntoResponse for Nothing {
                 page::Closed::new(
                     "This link has expired",
                     format!("It opened until {}.", page::time(&at)),
-                    "Whoever has a token finds a new one with `pointsman lane show`.",
+                    "Whoever has a token finds a new one with `pointsman lane show` or `pointsman run show`.",
                 ),
             ),
             Self::Removed(at) => (
@@ -85,7 +85,7 @@ impl IntoResponse for Nothing {
                         "The log and the files of this attempt were removed on {}.",
                         page::time(&at)
                     ),
-                    "How it ended stays on record: `pointsman lane show` has it.",
+                    "How it ended stays on record: `pointsman lane show` or `pointsman run show` has it.",
                 ),
             ),
             Self::Absent(text, hint) => (

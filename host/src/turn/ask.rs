@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 
+use super::answer::refuse;
 use super::call::Call;
 use super::facts::Record;
 use super::notes::Notes;
 use super::question::{self, Distro};
 use super::{Causes, Stopped, Worker};
-use crate::db::turn::{Made, NewHold, NewSweep, Remembered, TurnEnd, TurnStart};
+use crate::db::turn::{NewHold, NewSweep, Remembered, TurnEnd, TurnStart};
 use crate::plan::{self, Kernel, Refused, Wish};
 use crate::policy::wit::advance::Step;
 use crate::policy::wit::types::{Attrs, Basis};
@@ -311,13 +312,7 @@ fn tags<'a>(start: &'a TurnStart, end: &'a TurnEnd, distro: i32) -> &'a Attrs {
 }
 
 fn hold(hook: &'static str, refused: &Refused, end: &mut TurnEnd) -> Stopped {
-    let newest = end.decisions.len().checked_sub(1);
-    let decision = refused.decision.or(newest);
-    if let Some(Made::New(last)) = decision.and_then(|n| end.decisions.get_mut(n)) {
-        last.outcome = "refused".to_owned();
-        last.reason_code = refused.code.to_owned();
-        last.reason_text.clone_from(&refused.text);
-    }
+    let decision = refuse(&mut end.decisions, refused);
     Stopped::Held(NewHold {
         hook,
         code: refused.code.to_owned(),

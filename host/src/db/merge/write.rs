@@ -7,9 +7,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::super::batch::nothing;
+use super::super::Db;
 use super::super::turn::{Made, NoteChange, Recorded, write_notes};
-use super::super::{Actor, Db};
 use super::reactions::{act, reacted};
 use crate::error::Result;
 use crate::plan::merge::{
@@ -147,35 +146,13 @@ impl Db {
     /// nothing was written.
     pub async fn merge_end(&self, start: &super::MergeStart, end: MergeEnd) -> Result<Option<()>> {
         let recorded = Recorded::new(&end.decisions)?;
-        let actor = Actor {
-            user: format!("pipeline:{}", start.name),
-            address: None,
-        };
-        let (mut batch, mut plain) = match end.journalled() {
-            true => (
-                Some(
-                    self.begin(&actor, None, || end.comment(&start.target))
-                        .await?,
-                ),
-                None,
-            ),
-            false => (None, Some(self.write.begin().await?)),
-        };
-        let conn: &mut PgConnection = match (&mut batch, &mut plain) {
-            (Some(batch), _) => batch.conn(),
-            (None, Some(plain)) => plain,
-            (None, None) => return Ok(None),
-        };
-        sqlx::query!("select set_config('pointsman.turn', pg_current_xact_id()::text, true)")
-            .fetch_one(&mut *conn)
-            .await?;
-        let looked = sqlx::query!("delete from cause where id = any($1)", &end.causes)
-            .execute(&mut *conn)
-            .await?
-            .rows_affected();
-        if looked != end.causes.len() as u64 || !reacted(conn, &end.reacted).await? {
+        let user = format!("pipeline:{}", start.name);
+        let comment = || end.comment(&start.target);
+        let mut writing = self.writing(end.journalled(), user, comment).await?;
+        if !writing.take(&end.causes).await? || !reacted(writing.conn(), &end.reacted).await? {
             return Ok(None);
         }
+        let conn = writing.conn();
         if let Some(reaction) = end.postponed {
             sqlx::query!(
                 "update reaction set not_before = now() + interval '1 minute' where id = $1",
@@ -184,15 +161,7 @@ impl Db {
             .execute(&mut *conn)
             .await?;
         }
-        let mut new = recorded.write(conn, start.pipeline).await?.into_iter();
-        let decisions: Vec<i64> = end
-            .decisions
-            .iter()
-            .filter_map(|made| match made {
-                Made::New(_) => new.next(),
-                Made::Before(id) => Some(*id),
-            })
-            .collect();
+        let decisions = recorded.write(conn, start.pipeline).await?;
         // Before all that others may wait for: it locks the pipeline, as people do who write notes.
         let noted = write_notes(conn, start.pipeline, &end.notes, &decisions).await?;
         // Before the lanes: what was not looked at yet forbids landing, like what came meanwhile.
@@ -230,24 +199,10 @@ impl Db {
         if end.selected {
             write_hold(conn, start.pipeline, &end, &decisions).await?;
         }
-        match (batch, plain) {
-            (Some(batch), _) => {
-                let generation = batch.generation();
-                let mut batch = batch;
-                if noted > 0 || end.changes() {
-                    sqlx::query!(
-                        "update decision set generation = $2 where id = any($1) and generation is null",
-                        &decisions,
-                        generation,
-                    )
-                    .execute(batch.conn())
-                    .await?;
-                }
-                batch.commit(nothing()).await?;
-            }
-            (None, Some(plain)) => plain.commit().await?,
-            (None, None) => {}
+        if noted > 0 || end.changes() {
+            writing.carried_out(&decisions).await?;
         }
+        writing.commit().await?;
         Ok(Some(()))
     }
 }

@@ -4,10 +4,9 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::super::batch::nothing;
+use super::super::Db;
 use super::super::merge::{Subject as Of, write_jobs};
 use super::super::turn::{Made, Recorded};
-use super::super::{Actor, Db};
 use super::{RunsStart, Subject};
 use crate::error::Result;
 use crate::plan::jobs::{Job, Verdict};
@@ -118,41 +117,15 @@ impl Db {
     /// or somebody else had begun meanwhile; none: another host has taken the turn, and nothing was written.
     pub async fn runs_end(&self, start: &RunsStart, end: RunsEnd) -> Result<Option<usize>> {
         let recorded = Recorded::new(&end.decisions)?;
-        let actor = Actor {
-            user: format!("pipeline:{}", start.name),
-            address: None,
-        };
-        let (mut batch, mut plain) = match end.journalled() {
-            true => (
-                Some(self.begin(&actor, None, || end.comment()).await?),
-                None,
-            ),
-            false => (None, Some(self.write.begin().await?)),
-        };
-        let conn: &mut PgConnection = match (&mut batch, &mut plain) {
-            (Some(batch), _) => batch.conn(),
-            (None, Some(plain)) => plain,
-            (None, None) => return Ok(None),
-        };
-        sqlx::query!("select set_config('pointsman.turn', pg_current_xact_id()::text, true)")
-            .fetch_one(&mut *conn)
+        let user = format!("pipeline:{}", start.name);
+        let mut writing = self
+            .writing(end.journalled(), user, || end.comment())
             .await?;
-        let looked = sqlx::query!("delete from cause where id = any($1)", &end.causes)
-            .execute(&mut *conn)
-            .await?
-            .rows_affected();
-        if looked != end.causes.len() as u64 {
+        if !writing.take(&end.causes).await? {
             return Ok(None);
         }
-        let mut new = recorded.write(conn, start.pipeline).await?.into_iter();
-        let decisions: Vec<i64> = end
-            .decisions
-            .iter()
-            .filter_map(|made| match made {
-                Made::New(_) => new.next(),
-                Made::Before(id) => Some(*id),
-            })
-            .collect();
+        let conn = writing.conn();
+        let decisions = recorded.write(conn, start.pipeline).await?;
         let mut dropped = 0;
         for begin in &end.starts {
             match insert_run(conn, start, begin, &decisions).await? {
@@ -191,21 +164,8 @@ impl Db {
             .execute(&mut *conn)
             .await?;
         }
-        match (batch, plain) {
-            (Some(mut batch), _) => {
-                let generation = batch.generation();
-                sqlx::query!(
-                    "update decision set generation = $2 where id = any($1) and generation is null",
-                    &decisions,
-                    generation,
-                )
-                .execute(batch.conn())
-                .await?;
-                batch.commit(nothing()).await?;
-            }
-            (None, Some(plain)) => plain.commit().await?,
-            (None, None) => {}
-        }
+        writing.carried_out(&decisions).await?;
+        writing.commit().await?;
         Ok(Some(dropped))
     }
 }

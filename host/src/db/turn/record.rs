@@ -38,6 +38,7 @@ type Part = (Digest, Vec<u8>);
 /// The decisions of a turn, ready to be written. Making it takes the time of compression, so it is made
 /// before there is a transaction.
 pub(in crate::db) struct Recorded<'a> {
+    decisions: &'a [Made],
     rows: Vec<Row<'a>>,
     /// By digest, so that each is written once, and in an order that is everybody's: two turns that
     /// write the same blobs wait for each other in line.
@@ -54,6 +55,7 @@ struct Row<'a> {
 impl<'a> Recorded<'a> {
     pub(in crate::db) fn new(decisions: &'a [Made]) -> Result<Self> {
         let mut recorded = Recorded {
+            decisions,
             rows: vec![],
             blobs: BTreeMap::new(),
             parts: HashMap::new(),
@@ -95,12 +97,22 @@ impl<'a> Recorded<'a> {
         Ok(())
     }
 
-    /// Writes all of it and returns the ids of the rows, in order.
+    /// Writes what is new of it and returns the ids of all decisions, in order.
     pub(in crate::db) async fn write(
         self,
         conn: &mut PgConnection,
         pipeline: i32,
     ) -> Result<Vec<i64>> {
+        let decisions = self.decisions;
+        let mut new = self.write_new(conn, pipeline).await?.into_iter();
+        let id = |made: &Made| match made {
+            Made::New(_) => new.next(),
+            Made::Before(id) => Some(*id),
+        };
+        Ok(decisions.iter().filter_map(id).collect())
+    }
+
+    async fn write_new(self, conn: &mut PgConnection, pipeline: i32) -> Result<Vec<i64>> {
         if self.rows.is_empty() {
             return Ok(vec![]);
         }

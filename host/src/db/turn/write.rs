@@ -6,9 +6,8 @@ use chrono::{DateTime, Utc};
 use pointsman_api::pipeline::Limits;
 use sqlx::PgConnection;
 
-use super::super::batch::nothing;
+use super::super::Db;
 use super::super::event::Position;
-use super::super::{Actor, Batch, Db};
 use super::notes::{NoteChange, write_notes, write_tags};
 use super::record::Recorded;
 use super::{NewSweep, PipelineLock};
@@ -124,32 +123,11 @@ impl Db {
     pub async fn turn_end(&self, lock: &PipelineLock, end: TurnEnd) -> Result<u64> {
         let journalled = !end.moves.is_empty() || !end.notes.is_empty();
         let recorded = Recorded::new(&end.decisions)?;
-        let actor = Actor {
-            user: format!("policy:{}", end.mover),
-            address: None,
-        };
         // Only what is journalled needs a generation; a turn that moves nothing leaves none.
-        let (mut batch, mut plain) = match journalled {
-            true => (
-                Some(self.begin(&actor, None, || comment(&end)).await?),
-                None,
-            ),
-            false => (None, Some(self.write.begin().await?)),
-        };
-        let conn: &mut PgConnection = match (&mut batch, &mut plain) {
-            (Some(batch), _) => batch.conn(),
-            (None, Some(plain)) => plain,
-            (None, None) => return Ok(0),
-        };
-        let mut new = recorded.write(conn, lock.pipeline).await?.into_iter();
-        let ids: Vec<i64> = end
-            .decisions
-            .iter()
-            .filter_map(|made| match made {
-                Made::New(_) => new.next(),
-                Made::Before(id) => Some(*id),
-            })
-            .collect();
+        let user = format!("policy:{}", end.mover);
+        let mut writing = self.writing(journalled, user, || comment(&end)).await?;
+        let conn = writing.conn();
+        let ids = recorded.write(conn, lock.pipeline).await?;
         write_ignored(conn, &end, &ids).await?;
         write_wanted(conn, &end, &ids).await?;
         write_tags(conn, lock.pipeline, &end.tags).await?;
@@ -215,8 +193,7 @@ impl Db {
         )
         .execute(&mut *conn)
         .await?;
-        if let Some(batch) = &mut batch {
-            let generation = batch.generation();
+        if let Some(generation) = writing.generation() {
             let noting: Vec<i64> = end
                 .notes
                 .iter()
@@ -231,22 +208,12 @@ impl Db {
                 moved > 0,
                 &noting,
             )
-            .execute(batch.conn())
+            .execute(writing.conn())
             .await?;
         }
-        match (batch, plain) {
-            (Some(batch), _) => {
-                finish(batch).await?;
-            }
-            (None, Some(plain)) => plain.commit().await?,
-            (None, None) => {}
-        }
+        writing.commit().await?;
         Ok((end.moves.len() + end.notes.len()) as u64 - moved - noted)
     }
-}
-
-async fn finish(batch: Batch) -> Result<()> {
-    batch.commit(nothing()).await.map(drop)
 }
 
 fn comment(end: &TurnEnd) -> String {
