@@ -10,8 +10,14 @@ wire! {
         pub name: String,
         /// Where it is kept: `local`.
         pub forge: String,
-        /// What to push to and fetch from.
+        /// What to push to and fetch from, on the host that answers.
         pub place: String,
+        /// Whether that host has its folder.
+        #[serde(default)]
+        pub here: bool,
+        /// When a host that has its folder last said so; absent until one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub seen_at: Option<DateTime<Utc>>,
         /// The generation that last changed it.
         pub generation: i64,
     }
@@ -87,6 +93,9 @@ wire! {
         pub frozen_by: Option<String>,
         /// What a command in a comment begins with.
         pub prefix: String,
+        /// Since when no host has the repository's folder, if none does: nothing is tested or landed then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub folder_missing_since: Option<DateTime<Utc>>,
     }
 }
 

@@ -20,8 +20,8 @@ use crate::scale::Scale;
 
 /// How long something may be waited for.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How often it is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How often it is looked for: what is measured is in the record, and a look is work too.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -11,8 +11,8 @@ use crate::error::Error;
 
 /// This very program, even after its file was replaced by a newer one.
 const THIS_PROGRAM: &str = "/proc/self/exe";
-/// Calls at once: two threads at most ask here.
-const CALLS_AT_ONCE: u32 = 8;
+/// Calls at once, and thus threads of a replay.
+pub(crate) const CALLS_AT_ONCE: u32 = 8;
 
 /// Loads plugins, with a cache of its own for what was compiled.
 pub(crate) struct Local {

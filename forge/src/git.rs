@@ -9,6 +9,7 @@ mod process;
 
 use std::env;
 use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ pub(crate) struct Git {
 impl Git {
     pub(crate) fn new(program: PathBuf) -> Arc<Self> {
         Arc::new(Self {
-            program,
+            program: found(program),
             slots: Semaphore::new(limits::PROCESSES),
             checked: OnceCell::new(),
         })
@@ -132,6 +133,25 @@ impl Git {
         .flat_map(|setting| ["-c".to_owned(), setting])
         .collect()
     }
+}
+
+/// Where a program without a folder is. Left to be looked for at each call, it would cost a copy of this process's
+/// memory tables each time: only a program that is named whole is started without.
+fn found(program: PathBuf) -> PathBuf {
+    if program.components().count() != 1 {
+        return program;
+    }
+    let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    let is_program = |file: &PathBuf| {
+        file.is_absolute()
+            && file.metadata().is_ok_and(|metadata| {
+                metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
+            })
+    };
+    env::split_paths(&path)
+        .map(|folder| folder.join(&program))
+        .find(is_program)
+        .unwrap_or(program)
 }
 
 /// The first two numbers of `git version 2.39.5 (Apple Git-154)`.

@@ -34,12 +34,13 @@ pub mod upkeep;
 pub mod wanted;
 mod writing;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection as _, PgPool};
+use tokio::sync::watch;
 use tracing::log::LevelFilter;
 
 use crate::error::{Error, Result};
@@ -54,9 +55,14 @@ pub use batch::{Actor, Batch};
 const QUICK_CONNECTIONS_PER_CORE: u32 = 4;
 /// Connections for all other reads, which may take as long as the limit allows and must not keep the
 /// quick ones waiting; few enough that a burst queues here and not in Postgres.
-const READ_CONNECTIONS: u32 = 12;
+const READ_CONNECTIONS: u32 = 8;
 /// Connections for writes.
-const WRITE_CONNECTIONS: u32 = 8;
+const WRITE_CONNECTIONS: u32 = 6;
+/// Connections for what turns and effects write. A connection has to plan each statement and each trigger once before
+/// it is fast, and they are used in turns: few of them are warm soon.
+const ENGINE_WRITES: u32 = 4;
+/// Connections for what they read: one turn reads up to seven things at once.
+const ENGINE_READS: u32 = 8;
 /// How long a request waits for a free connection, or for a database that is down.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long one read may take: a pattern without a trigram scans, and must end.
@@ -70,9 +76,18 @@ pub struct Db {
     quick: PgPool,
     read: PgPool,
     write: PgPool,
+    engine: Engine,
     names: Names,
     /// Shared, since a request's handler has a clone of all this.
     options: Arc<PgConnectOptions>,
+    commits: Arc<OnceLock<watch::Receiver<u64>>>,
+}
+
+/// What the engine reads and writes by.
+#[derive(Clone)]
+struct Engine {
+    read: PgPool,
+    write: PgPool,
 }
 
 impl Db {
@@ -84,7 +99,7 @@ impl Db {
             .application_name("pointsman")
             .log_statements(LevelFilter::Off)
             .log_slow_statements(LevelFilter::Warn, Duration::from_secs(1));
-        let pool = |connections, timeout_ms: u32| {
+        let pool = |connections, timeout_ms: u32, plans: &str| {
             PgPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -94,19 +109,38 @@ impl Db {
                 .connect_lazy_with(options.clone().options([
                     ("statement_timeout", timeout_ms.to_string()),
                     ("idle_in_transaction_session_timeout", "60000".to_owned()),
+                    ("plan_cache_mode", plans.to_owned()),
                 ]))
         };
         let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get() as u32);
-        let quick = pool(cores * QUICK_CONNECTIONS_PER_CORE, READ_TIMEOUT_MS);
-        let read = pool(READ_CONNECTIONS, READ_TIMEOUT_MS);
-        let write = pool(WRITE_CONNECTIONS, WRITE_TIMEOUT_MS);
+        let quick = pool(cores * QUICK_CONNECTIONS_PER_CORE, READ_TIMEOUT_MS, "auto");
+        let read = pool(READ_CONNECTIONS, READ_TIMEOUT_MS, "auto");
+        let write = pool(WRITE_CONNECTIONS, WRITE_TIMEOUT_MS, "auto");
+        // The engine's statements have one good plan each. Otherwise PostgreSQL makes a plan for the values of each
+        // of the first five times, on each connection, and in each trigger: some ten milliseconds in a turn.
+        let generic = "force_generic_plan";
+        let engine = Engine {
+            read: pool(ENGINE_READS, READ_TIMEOUT_MS, generic),
+            write: pool(ENGINE_WRITES, WRITE_TIMEOUT_MS, generic),
+        };
         Ok(Self {
             names: Names::new(quick.clone()),
             quick,
             read,
             write,
+            engine,
             options: Arc::new(options),
+            commits: Arc::default(),
         })
+    }
+
+    /// The same record, on connections of the engine's own: what requests do keeps no turn waiting.
+    pub fn for_engine(&self) -> Self {
+        Self {
+            read: self.engine.read.clone(),
+            write: self.engine.write.clone(),
+            ..self.clone()
+        }
     }
 
     /// Connects once, and says what is wrong where that fails: a pool would only say that it waited.
@@ -161,9 +195,15 @@ impl Db {
 
     /// Closes the pools; requests in flight finish first.
     pub async fn close(&self) {
-        self.quick.close().await;
-        self.read.close().await;
-        self.write.close().await;
+        for pool in [
+            &self.quick,
+            &self.read,
+            &self.write,
+            &self.engine.read,
+            &self.engine.write,
+        ] {
+            pool.close().await;
+        }
     }
 }
 

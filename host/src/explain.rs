@@ -9,6 +9,7 @@ use crate::db::Db;
 use crate::db::decision;
 use crate::db::lane::Filter;
 use crate::error::Result;
+use crate::plan::merge::UNWANTED;
 
 pub use kernel::kernel;
 
@@ -148,6 +149,15 @@ fn conditions(
             decisions,
         ));
     }
+    if let Some(since) = merging.folder_missing_since {
+        let text = format!(
+            "no host has had the folder of the repository `{}` since {}",
+            merging.repository,
+            since.format("%Y-%m-%d %H:%M:%S UTC")
+        );
+        let remedy = "an operator starts the host that has it, or gives a host that folder (`serve --forge`)";
+        all.push(unmet("repository", text, remedy, vec![]));
+    }
     let Some(standing) = &pull.standing else {
         let text = "the policies have not looked at this head yet";
         all.push(unmet(
@@ -203,8 +213,12 @@ fn lanes(
     merging: &Merging,
     (lane, says): (Option<&Lane>, Option<&(String, i64)>),
 ) {
-    let on_tip = |lane: &&Lane| lane.ended_at.is_none() || lane.base == merging.tip;
-    let Some(lane) = lane.filter(on_tip) else {
+    // One that `select` gave up tells nothing, whether it had passed or not: what it says of the pull request now does.
+    let tells = |lane: &&Lane| {
+        let is_given_up = lane.reason_code == UNWANTED || lane.state == "passed";
+        lane.ended_at.is_none() || (lane.base == merging.tip && !is_given_up)
+    };
+    let Some(lane) = lane.filter(tells) else {
         let mut text = format!(
             "#{number} is in no lane on the present tip of {}",
             merging.target

@@ -9,6 +9,7 @@ pub mod contract;
 pub mod db;
 pub mod error;
 pub mod explain;
+mod failpoint;
 pub mod links;
 pub mod merge;
 pub mod plan;

@@ -12,9 +12,10 @@
 pub(crate) mod ask;
 mod attempts;
 mod backend;
+mod dispatch;
 mod effects;
 mod facts;
-mod failpoint;
+mod folders;
 mod notes;
 mod pulls;
 mod question;
@@ -53,6 +54,8 @@ pub struct Engine {
     /// This host, for as long as its data directory lives.
     host: Arc<str>,
     forge: LocalForge,
+    /// The repositories that this host does not have.
+    elsewhere: Arc<folders::Elsewhere>,
     backend: Backend,
     links: Links,
     /// Held shared while an attempt is begun or asked to end, and alone while one is forgotten: whoever saw
@@ -77,6 +80,7 @@ impl Engine {
             db,
             host,
             forge,
+            elsewhere: Arc::default(),
             backend,
             links,
             begins: Arc::default(),
@@ -88,6 +92,7 @@ impl Engine {
     /// Takes up what this host had begun when it died. Only one host has a data directory, so nobody else
     /// is at it. Before [`Engine::start`].
     pub async fn recover(&self) -> Result<()> {
+        self.look_at_folders().await?;
         self.db.release_effects(&self.host).await?;
         self.db.release_upkeep(&self.host).await
     }
@@ -116,15 +121,18 @@ impl Engine {
     ) -> Vec<JoinHandle<()>> {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let mut tasks = vec![];
-        // Turns have threads of their own: a turn's calls of plugins are made right there.
-        for _ in 0..cores.clamp(2, 8) {
+        let at_once = cores.clamp(2, 8);
+        // One looks for all what there is to do. Turns have threads of their own: a turn's calls of plugins are made
+        // right there.
+        let (due, work) = dispatch::channel();
+        tasks.push(tokio::spawn(self.clone().find_work(due)));
+        for _ in 0..at_once {
             let turns = turn::Turns::new(self.clone(), runtime.clone(), ceilings);
-            let work = || turns.run();
+            let work = work.clone();
+            let work = || turns.run(work);
             tasks.push(crate::turn::on_a_thread(self.stop.clone(), drain, work));
         }
-        for _ in 0..cores.clamp(2, 8) {
-            tasks.push(tokio::spawn(self.clone().effects()));
-        }
+        tasks.push(tokio::spawn(self.clone().effects(at_once)));
         tasks.push(tokio::spawn(self.clone().watch()));
         tasks.push(tokio::spawn(self.clone().vouch()));
         tasks.push(tokio::spawn(self.clone().attempts(days.decisions)));
@@ -153,6 +161,7 @@ impl Engine {
 
     /// Where a branch points now; none: there is no such branch.
     pub async fn branch(&self, repository: &str, branch: &str) -> Result<Option<String>> {
+        self.must_have(repository)?;
         self.forge.branch(repository, branch).await.map_err(refused)
     }
 

@@ -256,7 +256,7 @@ fn merge(
     decision: usize,
     answer: &ignore::Answer,
 ) -> Result<(), Refused> {
-    basis(&answer.basis)?;
+    basis(&answer.basis, &[RULES_SCOPE])?;
     for ground in &answer.grounds {
         check_ground(ground, rules)?;
     }
@@ -342,7 +342,7 @@ pub fn advance(
     decision: usize,
     answer: &advance::Answer,
 ) -> Result<AdvancePlan, Refused> {
-    basis(&answer.basis)?;
+    basis(&answer.basis, &[])?;
     let mut steps: HashMap<usize, &advance::Step> = HashMap::new();
     for step in &answer.steps {
         let index = step.index as usize;
@@ -368,7 +368,7 @@ pub fn advance(
             // Not named: its stage and its runs stay as they are.
             continue;
         };
-        basis(&step.basis)?;
+        basis(&step.basis, &[])?;
         if let Some(name) = &step.stage {
             let Some(stage) = stages.iter().find(|s| s.name == *name) else {
                 return refuse(
@@ -470,15 +470,16 @@ pub fn earliest<'a>(
 /// The key by which `ignore` says that its answers depend on all rules, not only on those that match.
 pub const RULES_SCOPE: &str = "rules.scope";
 
-fn basis(basis: &types::Basis) -> Result<(), Refused> {
+/// What every answer's basis must keep to, whichever hook it is of; `known` are the attrs that this one has.
+pub(crate) fn basis(basis: &types::Basis, known: &[&str]) -> Result<(), Refused> {
     reason(&basis.reason)?;
     if let Some((key, _)) = basis
         .attrs
         .iter()
-        .find(|(key, _)| key != RULES_SCOPE && !key.starts_with("x-"))
+        .find(|(key, _)| !known.contains(&key.as_str()) && !key.starts_with("x-"))
     {
         return refuse(
-            "attr-unknown",
+            "unknown-attr",
             format!(
                 "the answer has an attribute `{}` that this host does not know",
                 cut(key, 40)
@@ -488,7 +489,8 @@ fn basis(basis: &types::Basis) -> Result<(), Refused> {
     memory::check_tags(&basis.tags)
 }
 
-fn reason(reason: &types::Reason) -> Result<(), Refused> {
+/// What every reason of an answer must keep to.
+pub(crate) fn reason(reason: &types::Reason) -> Result<(), Refused> {
     let sound = !reason.code.is_empty()
         && reason.code.len() <= MAX_REASON_CODE
         && reason

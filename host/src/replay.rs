@@ -3,6 +3,8 @@
 //! What a plugin saw is on record: question, settings, time, chance, notes and facts. So the same version
 //! gives the same bytes, anywhere; and another version, asked the same, shows what it would have done.
 
+mod many;
+
 use pointsman_api::pipeline::DecisionRecord;
 use pointsman_api::raw::Raw;
 use serde_json::Value;
@@ -10,6 +12,8 @@ use serde_json::Value;
 use crate::contract::{self, Part};
 use crate::policy::wit::types::{Context, Fact};
 use crate::policy::{CallLimits, Ending, Hook, Outcome, Plugin, Recorded};
+
+pub use many::{Gone, many};
 
 /// Outcomes that say something of the machine, and nothing of the plugin.
 const INFRASTRUCTURE: [&str; 4] = ["deadline", "busy", "host-failed", "stack-overflow"];

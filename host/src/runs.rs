@@ -14,6 +14,7 @@
 //! turns. Should two hosts ever take the same one, the second finds its causes gone, or the wish taken, and writes
 //! nothing of it.
 
+mod ask;
 mod question;
 mod turn;
 

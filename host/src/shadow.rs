@@ -59,7 +59,8 @@ impl Shadows {
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                _ = self.commits.changed(), if pause == POLL => {}
+                // With no candidate there is nothing to follow; a new one is found soon enough.
+                _ = self.commits.changed(), if pause == POLL && !self.loaded.is_empty() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }

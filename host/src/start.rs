@@ -105,8 +105,9 @@ pub async fn start(
     })?;
     let stop = CancellationToken::new();
     let commits = db.commits();
+    let own = db.for_engine();
     let worker = Worker::new(
-        db.clone(),
+        own.clone(),
         runtime.clone(),
         stop.clone(),
         config.decision_days,
@@ -120,7 +121,7 @@ pub async fn start(
         config.artifact_days,
         config.public_url.clone(),
     )?;
-    let engine = engine(&config, &db, links.clone(), stop.clone())?;
+    let engine = engine(&config, &own, links.clone(), stop.clone())?;
     engine.check_git().await?;
     engine.recover().await?;
     let days = Days {
@@ -128,8 +129,8 @@ pub async fn start(
         artifacts: config.artifact_days,
     };
     let mut tasks = engine.start(&runtime, config.ceilings, days, DRAIN);
-    let shadows = Shadows::new(db.clone(), runtime.clone(), stop.clone());
-    let runs = Runs::new(db.clone(), runtime.clone(), stop.clone(), config.ceilings);
+    let shadows = Shadows::new(own.clone(), runtime.clone(), stop.clone());
+    let runs = Runs::new(own, runtime.clone(), stop.clone(), config.ceilings);
     tasks.extend([
         worker.start(DRAIN),
         runs.start(DRAIN),
@@ -422,6 +423,9 @@ async fn first_token(db: &Db, file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How long what another host revokes may still be taken for good here.
+const TOKENS_EVERY: Duration = Duration::from_millis(100);
+
 /// Keeps the tokens in memory up to date with what others create and revoke.
 async fn refresh_tokens(
     tokens: Tokens,
@@ -437,6 +441,8 @@ async fn refresh_tokens(
         if let Err(error) = tokens.refresh(&db).await {
             tracing::debug!(%error, "tokens could not be refreshed; those in memory stay in force");
         }
+        // Commits come in bursts, and hardly one is of a token.
+        tokio::time::sleep(TOKENS_EVERY).await;
     }
 }
 

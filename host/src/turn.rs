@@ -26,9 +26,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::db::Db;
+use crate::db::event::Position;
 use crate::db::listen::POLL;
-use crate::db::turn::{Bound, NewHold, PipelineLock, TurnEnd, TurnStart};
+use crate::db::turn::{
+    Bound, KERNEL_CHANGES, NewHold, PASSED_BY, PipelineLock, TurnEnd, TurnStart,
+};
 use crate::error::{Error, Result};
+use crate::failpoint::failpoint;
 use crate::policy::{CallLimits, Runtime};
 use call::Caller;
 use causes::{Causes, Remedy};
@@ -56,6 +60,8 @@ pub struct Worker {
     decision_days: i32,
     /// What the pipeline holds with, and when to try that again.
     held: Option<(Vec<Bound>, Remedy, tokio::time::Instant)>,
+    /// What was found when there was nothing to do.
+    rest: Option<Rest>,
     retired_at: Option<tokio::time::Instant>,
 }
 
@@ -79,6 +85,18 @@ pub(crate) fn on_a_thread<F: Future<Output = ()>>(
             }
         });
     })
+}
+
+/// A pipeline with nothing to do.
+struct Rest {
+    /// How far the changes were read; the record knows of this later.
+    position: Position,
+    /// How many changes that is ahead of the record.
+    passed: usize,
+    /// When to look even if nothing changes.
+    until: Option<DateTime<Utc>>,
+    /// When everything was looked at, and not the changes alone.
+    looked: tokio::time::Instant,
 }
 
 /// What a turn did.
@@ -106,6 +124,7 @@ impl Worker {
             stop,
             decision_days: i32::from(decision_days),
             held: None,
+            rest: None,
             retired_at: None,
         }
     }
@@ -149,6 +168,11 @@ impl Worker {
     async fn step(&mut self, held: &mut Option<PipelineLock>) -> Result<Took> {
         // Read first: a commit that comes while we work then wakes us again.
         self.commits.mark_unchanged();
+        if self.nothing_new().await? {
+            return Ok(Took::Nothing(
+                self.rest.as_ref().and_then(|rest| rest.until),
+            ));
+        }
         let here = match held {
             Some(lock) => lock.still_held().await,
             None => false,
@@ -156,6 +180,7 @@ impl Worker {
         let lock = match held {
             Some(lock) if here => lock,
             _ => {
+                self.rest = None;
                 let Some(pipeline) = self.db.kernel_pipeline().await? else {
                     return Ok(Took::Nothing(None));
                 };
@@ -176,11 +201,42 @@ impl Worker {
         self.turn(lock, &start).await
     }
 
+    /// Whether all that was committed since the last look is none of this pipeline's: one query, for what happens
+    /// most.
+    async fn nothing_new(&mut self) -> Result<bool> {
+        let Some(rest) = &mut self.rest else {
+            return Ok(false);
+        };
+        let due = rest.until.is_some_and(|until| until <= Utc::now());
+        if due || rest.looked.elapsed() >= POLL {
+            return Ok(false);
+        }
+        let changes = self.db.changes(rest.position, CHANGES_PER_TURN).await?;
+        if changes
+            .iter()
+            .any(|change| KERNEL_CHANGES.contains(&change.kind.as_str()))
+        {
+            return Ok(false);
+        }
+        if let Some(last) = changes.last() {
+            rest.position = last.position;
+            rest.passed += changes.len();
+        }
+        Ok(changes.len() < CHANGES_PER_TURN as usize)
+    }
+
     /// One turn, if there is anything to do.
     async fn turn(&mut self, lock: &PipelineLock, start: &TurnStart) -> Result<Took> {
         let began = std::time::Instant::now();
-        let changes = self.db.changes(start.position, CHANGES_PER_TURN).await?;
+        let rested = self.rest.take();
+        let passed_by = rested.as_ref().map(|rest| rest.position);
+        let from = passed_by.map_or(start.position, |passed| passed.max(start.position));
+        let changes = self.db.changes(from, CHANGES_PER_TURN).await?;
         let at = Utc::now();
+        // What the record says of a batch that was read in parts (`kernel_turn_has_seen`) must come to its end.
+        let in_mid_batch = changes.first().is_some_and(|change| {
+            (change.position.epoch, change.position.tx) == (start.position.epoch, start.position.tx)
+        });
         let causes = Causes::read(&self.db, start, &changes, at).await?;
         if let Some((bindings, remedy, retry_at)) = &self.held
             && *bindings == start.bindings
@@ -190,18 +246,54 @@ impl Worker {
             return Ok(Took::Nothing(None));
         }
         let mut end = TurnEnd {
-            position: changes.last().map(|c| c.position),
-            sweeps: causes.sweeps.clone(),
+            position: changes.last().map(|c| c.position).or(passed_by),
             wake_at: start.wake_at.filter(|wake| *wake > at),
             ..TurnEnd::default()
         };
         let mut ids = causes.clone();
+        // Begun before anything is asked, so that this turn takes the first page: should it come to nothing, the same
+        // changes are read again, and what is begun is not begun twice. What is bound is read again: it may be older
+        // than the changes, and a sweep is for what they bound.
+        let mut fresh = None;
+        if !causes.sweeps.is_empty() {
+            self.db.begin_sweeps(start.pipeline, &causes.sweeps).await?;
+            match self.db.turn_start(lock).await? {
+                Some(start) if !start.paused => fresh = Some(start),
+                _ => return Ok(Took::Nothing(None)),
+            }
+        }
+        // So is the clock: a decision was made by what was bound at its time, and not by what was bound thereafter.
+        let at = fresh.as_ref().map_or(at, |_| Utc::now());
+        let start = fresh.as_ref().unwrap_or(start);
         // A page of the oldest sweep goes along with what changed, so that neither starves the other.
         match self.db.next_sweep(start.pipeline).await? {
             Some(sweep) => {
                 let page = ids.take_sweep(&self.db, &sweep, SWEEP_PAGE).await?;
                 let done = (page.len() as i64) < SWEEP_PAGE;
                 end.swept = Some((sweep.id, page.last().copied().filter(|_| !done)));
+            }
+            None if causes.is_empty()
+                && !start.held
+                && !in_mid_batch
+                && !changes
+                    .iter()
+                    .any(|change| KERNEL_CHANGES.contains(&change.kind.as_str())) =>
+            {
+                let passed = rested.map_or(0, |rest| rest.passed) + changes.len();
+                if passed < PASSED_BY / 2 {
+                    // Nothing of this is ours, so nothing is written, not even how far we have read.
+                    self.rest = Some(Rest {
+                        position: end.position.unwrap_or(from),
+                        passed,
+                        until: causes.next_look,
+                        looked: tokio::time::Instant::now(),
+                    });
+                    return Ok(if changes.len() < CHANGES_PER_TURN as usize {
+                        Took::Nothing(causes.next_look)
+                    } else {
+                        Took::Something
+                    });
+                }
             }
             None if changes.is_empty() && causes.sweeps.is_empty() => {
                 return Ok(Took::Nothing(causes.next_look));
@@ -228,7 +320,9 @@ impl Worker {
             }
         }
         let held = end.hold.is_some();
+        failpoint("turn-asked");
         let dropped = self.db.turn_end(lock, end).await?;
+        failpoint("turn-written");
         metrics::counter!("pointsman_turns_total", "kind" => "kernel").increment(1);
         metrics::histogram!("pointsman_turn_seconds", "kind" => "kernel")
             .record(began.elapsed().as_secs_f64());

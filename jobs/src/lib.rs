@@ -47,7 +47,7 @@ pub use exit::{Exit, Outcome};
 pub use id::AttemptId;
 pub use junit::{Test, TestOutcome, Tests};
 pub use local::{Detached, Local, Started, State, unix_ms};
-pub use log::LogPart;
+pub use log::{Cut, LogPart};
 pub use shim::shim;
 pub use spec::{Flood, Spec, User};
 pub use store::{Store, StoreError, Stored};

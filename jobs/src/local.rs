@@ -222,11 +222,12 @@ impl Local {
         .await
     }
 
-    /// The kept output of an ended attempt as one file, to be stored.
+    /// The kept output of an ended attempt as one file, to be stored; where some of it is missing, with a file that says
+    /// what ([`crate::Cut`]).
     ///
     /// # Errors
     /// [`Error::Unknown`], [`Error::NotEnded`], [`Error::Io`].
-    pub async fn open_log(&self, id: &AttemptId) -> Result<fs::File, Error> {
+    pub async fn open_log(&self, id: &AttemptId) -> Result<(fs::File, Option<fs::File>), Error> {
         let (folder, id) = (self.folder(id), id.clone());
         blocking(move || {
             state::ended(&folder, &id)?;

@@ -35,6 +35,52 @@ pub struct LogPart {
     pub ended: bool,
 }
 
+/// What is missing from the middle of an output that is kept as one file; a line stands in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// The first byte that is missing.
+    pub at: u64,
+    /// How many are.
+    pub bytes: u64,
+}
+
+impl Cut {
+    /// As it is written down; none: that is no such text.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let (at, bytes) = text.trim().split_once(' ')?;
+        Some(Self {
+            at: at.parse().ok()?,
+            bytes: bytes.parse().ok()?,
+        })
+    }
+
+    /// Where in the file a byte of the whole output is; of one that is missing, where the line is that says so.
+    #[must_use]
+    pub fn place(&self, offset: u64) -> u64 {
+        match offset {
+            before if before <= self.at => before,
+            missing if missing < self.at + self.bytes => self.at,
+            behind => behind - self.bytes + self.line(),
+        }
+    }
+
+    /// Which byte of the whole output is at this place of the file.
+    #[must_use]
+    pub fn offset(&self, place: u64) -> u64 {
+        match place {
+            before if before <= self.at => before,
+            behind => (behind + self.bytes)
+                .saturating_sub(self.line())
+                .max(self.at + self.bytes),
+        }
+    }
+
+    fn line(&self) -> u64 {
+        cut_line(self.bytes).len() as u64
+    }
+}
+
 /// The writing side, in the shim.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
@@ -244,15 +290,18 @@ fn number(file: &File, at: u64) -> io::Result<u64> {
     }
 }
 
-/// The kept output as one file, for who wants to read or store it whole.
-pub(crate) fn whole(folder: &Folder) -> io::Result<File> {
+/// The kept output as one file, for who wants to read or store it whole; where some is missing, with another one that says
+/// what ([`Cut`]).
+pub(crate) fn whole(folder: &Folder) -> io::Result<(File, Option<File>)> {
     if !folder.path("log.tail").exists() {
-        return match File::open(folder.path("log")) {
+        let file = match File::open(folder.path("log")) {
             // It never ran, so it said nothing.
             Err(error) if error.kind() == io::ErrorKind::NotFound => File::open("/dev/null"),
             other => other,
         };
+        return Ok((file?, None));
     }
+    let mut cut = None;
     let path = folder.path("log.whole");
     let temporary = crate::folder::temporary_beside(&path);
     let mut file = create(&temporary)?;
@@ -261,13 +310,18 @@ pub(crate) fn whole(folder: &Folder) -> io::Result<File> {
     loop {
         let part = read(folder, from, MAX_LOG_PART_BYTES)?;
         file.write_all(&part.bytes)?;
+        if part.skipped > 0 {
+            let path = folder.path("log.cut");
+            std::fs::write(&path, format!("{from} {}\n", part.skipped))?;
+            cut = Some(File::open(path)?);
+        }
         from = part.next;
         if part.ended {
             break;
         }
     }
     std::fs::rename(&temporary, &path)?;
-    File::open(&path)
+    Ok((File::open(&path)?, cut))
 }
 
 /// Reads what a pipe holds at the moment, in bounded steps.
@@ -295,4 +349,31 @@ pub(crate) fn pump(
         }
     }
     Pumped::Open
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whoever reads a kept file by the offsets of the whole output finds each byte that is there at its place, and
+        /// reads on where the part before it ended.
+        #[test]
+        fn offsets_outlive_the_cut(at in 0_u64..50, bytes in 1_u64..2_000, tail in 0_u64..50) {
+            let cut = Cut { at, bytes };
+            prop_assert_eq!(Cut::read(&format!("{at} {bytes}\n")), Some(cut));
+            let total = at + bytes + tail;
+            let file = at + cut_line(bytes).len() as u64 + tail;
+            prop_assert_eq!(cut.place(total), file);
+            prop_assert_eq!(cut.offset(file), total);
+            for offset in (0..at).chain(at + bytes..total) {
+                prop_assert_eq!(cut.offset(cut.place(offset)), offset);
+            }
+            for missing in at..at + bytes {
+                prop_assert_eq!(cut.place(missing), at);
+            }
+        }
+    }
 }

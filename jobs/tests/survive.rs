@@ -29,7 +29,7 @@ async fn a_flood_is_cut_and_its_beginning_and_end_are_kept() {
     let on_disk = |name| std::fs::metadata(folder.join(name)).unwrap().len();
     assert_eq!((on_disk("log"), on_disk("log.tail")), (50_000, 50_024));
     let mut whole = String::new();
-    let mut file = bench.local.open_log(&id).await.unwrap();
+    let (mut file, _) = bench.local.open_log(&id).await.unwrap();
     std::io::Read::read_to_string(&mut file, &mut whole).unwrap();
     assert_eq!(whole, said);
 }

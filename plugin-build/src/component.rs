@@ -14,7 +14,7 @@ const CONTRACT: &str = "pointsman:policy/";
 pub fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     ComponentEncoder::default()
         .validate(true)
-        .module(module)?
+        .module(&crate::heap::at_birth(module)?)?
         .encode()
 }
 

@@ -1,9 +1,11 @@
 //! Makes components of Rust plugins, for `cargo xtask plugins` and `pointsman plugin build`.
 
 mod component;
+mod heap;
 mod toolchain;
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -35,7 +37,7 @@ pub fn build_crate(dir: &Path, progress: &mut dyn FnMut(&str)) -> anyhow::Result
         .args(["build", "--release", "--lib", "--target", TARGET])
         .arg("--message-format=json-render-diagnostics")
         .args(toolchain.build_args())
-        .env("CARGO_ENCODED_RUSTFLAGS", GUEST_FEATURES);
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(dir)?);
     let said = run_with_progress(&mut command, progress)?;
     let module = module(&said).context(
         "cargo made no WebAssembly module: does `Cargo.toml` say `crate-type = [\"cdylib\", \"rlib\"]`?",
@@ -45,6 +47,27 @@ pub fn build_crate(dir: &Path, progress: &mut dyn FnMut(&str)) -> anyhow::Result
     let component = encode(&bytes).context("it cannot become a component")?;
     exports(&component).context("a host would refuse it")?;
     Ok(component)
+}
+
+/// Flags for what runs in the guest. Panics name the files of their crates: with the author's own folders in
+/// them a component would tell where it was built, and be another one elsewhere.
+fn rustflags(dir: &Path) -> anyhow::Result<OsString> {
+    let dir =
+        std::fs::canonicalize(dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let cargo = set("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(set("HOME")?).join(".cargo")));
+    let remaps = [(Some(dir), "/plugin"), (cargo, "/cargo")];
+    let remaps = remaps.into_iter().filter_map(|(from, to)| {
+        let mut flag = OsString::from("--remap-path-prefix=");
+        flag.push(from?);
+        flag.push("=");
+        flag.push(to);
+        Some(flag)
+    });
+    let flags: Vec<OsString> = [GUEST_FEATURES.into()].into_iter().chain(remaps).collect();
+    Ok(flags.join("\u{1f}".as_ref()))
 }
 
 /// The last module that cargo's messages name.

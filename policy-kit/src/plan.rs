@@ -123,8 +123,9 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// Living lanes whose members are all here with the heads that are being tested, and of which nobody
-    /// asked for another run meanwhile, whatever they stand on. All others are of yesterday.
+    /// Living lanes whose members are all here with the heads that are being tested, which have before them
+    /// what they depend on by now, and of which nobody asked for another run meanwhile, whatever they stand
+    /// on. All others are of yesterday.
     pub fn going_on(&self) -> impl Iterator<Item = (&'a LaneState, Vec<&'a Candidate>)> + use<'a> {
         let board = *self;
         let lanes = board.question.lanes.iter();
@@ -134,8 +135,44 @@ impl<'a> Board<'a> {
                 let members = board.candidates(&state.lane.members)?;
                 let is_same =
                     history::has_heads(state, &members) && history::is_as_asked(state, &members);
-                is_same.then_some((state, members))
+                (is_same && board.has_what_it_needs(state, &members)).then_some((state, members))
             })
+    }
+
+    /// Whether what each depends on is before it, in the lane or in one below: a description may name it
+    /// when the lane runs already. Only what is to land needs it.
+    fn has_what_it_needs(&self, state: &LaneState, members: &[&Candidate]) -> bool {
+        // Most depend on nothing, or on what has landed.
+        let needs_some = members
+            .iter()
+            .any(|member| standing::depends(member, &[]).is_some());
+        // Nobody knows yet what one without a base stands on, and it waits.
+        if !needs_some || state.lane.purpose != PURPOSE || state.base.is_empty() {
+            return true;
+        }
+        let lanes = &self.question.lanes;
+        let mut before: Vec<u64> = Vec::new();
+        let mut base = &state.base;
+        // No more steps down than there are lanes. On the tip there is none below: the commit of a run of the
+        // bare target is the tip itself.
+        for _ in lanes {
+            let stands_on =
+                |below: &&LaneState| history::is_living(&below.state) && below.commit == *base;
+            let Some(below) = lanes
+                .iter()
+                .find(stands_on)
+                .filter(|_| *base != self.question.tip)
+            else {
+                break;
+            };
+            before.extend(&below.lane.members);
+            base = &below.base;
+        }
+        members.iter().all(|member| {
+            let is_met = standing::depends(member, &before).is_none();
+            before.push(member.number);
+            is_met
+        })
     }
 
     /// Those of them that stand on the present tip.

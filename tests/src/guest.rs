@@ -24,6 +24,8 @@ pub enum Hook {
     Run,
     /// `triage`.
     Triage,
+    /// `select`.
+    Select,
 }
 
 impl Hook {
@@ -34,6 +36,7 @@ impl Hook {
             Hook::Gate => "gate",
             Hook::Run => "run",
             Hook::Triage => "triage",
+            Hook::Select => "select",
         }
     }
 }
@@ -167,8 +170,8 @@ pub fn asks(kind: &str, args: &[(&str, &str)]) -> Vec<u8> {
     build(Hook::Ignore, &fields, &body)
 }
 
-/// A guest that counts how often it was asked, up to nine, in the note `asked`: `ignore` of the pipeline,
-/// `advance` of the first kernel of the question. No note of that subject may come before it.
+/// A guest that counts how often it was asked, up to nine, in the note `asked`: `ignore` and `run` of the pipeline,
+/// `advance` of the first kernel of the question. No note of that subject may come before it. `run` skips its one job.
 pub fn counts(hook: Hook) -> Vec<u8> {
     let mut memory = Memory::default();
     let digit = memory.text("0");
@@ -192,7 +195,14 @@ pub fn counts(hook: Hook) -> Vec<u8> {
                 48,
             )
         }
-        Hook::Gate | Hook::Run | Hook::Triage => panic!("it has a subject of another kind"),
+        Hook::Run => {
+            let job = skipped(&mut memory, "test.skipped");
+            let answer = [memory.list(&[job]), counting].concat();
+            (answer, "(local.get 0)", 32)
+        }
+        Hook::Gate | Hook::Triage | Hook::Select => {
+            panic!("it has a subject of another kind")
+        }
     };
     let fields = data(ANSWER, &[&[0; 8], &answer[..]].concat()) + &data(REST, &memory.rest);
     let at_digit = u32::from_le_bytes([digit[0], digit[1], digit[2], digit[3]]);
@@ -294,6 +304,74 @@ pub fn trips() -> Vec<u8> {
         trip = u32::from_le_bytes(*b"TRIP"),
     );
     build(Hook::Gate, &fields, &body)
+}
+
+/// A guest of `run` with one required job, which it skips for this reason.
+pub fn skips(code: &str) -> Vec<u8> {
+    let mut memory = Memory::default();
+    let job = skipped(&mut memory, code);
+    let answer = [memory.list(&[job]), memory.basis(&Basis::default())].concat();
+    memory.guest(Hook::Run, &answer)
+}
+
+/// A required job that is skipped.
+fn skipped(memory: &mut Memory, code: &str) -> Vec<u8> {
+    let mut job = [
+        memory.text("all"),
+        memory.list(&[]),
+        vec![1, 0, 0, 0],
+        memory.reason(code),
+        vec![0; 4],
+    ]
+    .concat();
+    // From the backend to the artifacts.
+    for _ in 0..8 {
+        job.extend(memory.list(&[]));
+    }
+    job.extend([0; 8]);
+    job.extend(memory.list(&[]));
+    job
+}
+
+/// A guest of `select` that wishes for so many lanes, all of the bare target.
+pub fn plans(lanes: u32) -> Vec<u8> {
+    let mut memory = Memory::default();
+    let lane = [
+        memory.list(&[]),
+        vec![0; 8],
+        memory.text("flood"),
+        // It never lands, and is of no priority.
+        vec![0; 8],
+        memory.reason("test.flooded"),
+        memory.list(&[]),
+    ]
+    .concat();
+    let bytes = lane.len();
+    let lane = memory.put(&lane, bytes);
+    let lane = u32::from_le_bytes([lane[0], lane[1], lane[2], lane[3]]);
+    let answer = [
+        memory.list(&[]),
+        memory.list(&[]),
+        memory.basis(&Basis::default()),
+    ]
+    .concat();
+    let fields = data(ANSWER, &[&[0; 8], &answer[..]].concat()) + &data(REST, &memory.rest);
+    // They are written beyond whatever the question takes.
+    let pages = (lanes as usize * bytes).div_ceil(65_536);
+    let body = format!(
+        "(local $at i32) (local $left i32)
+         (local.set $at (i32.mul (memory.grow (i32.const {pages})) (i32.const 65536)))
+         (i32.store offset=8 (i32.const {ANSWER}) (local.get $at))
+         (i32.store offset=12 (i32.const {ANSWER}) (i32.const {lanes}))
+         (local.set $left (i32.const {lanes}))
+         (loop $next
+           (memory.copy (local.get $at) (i32.const {lane}) (i32.const {bytes}))
+           (local.set $at (i32.add (local.get $at) (i32.const {bytes})))
+           (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+           (br_if $next (local.get $left)))
+         (i32.const {ANSWER})"
+    );
+    build(Hook::Select, &fields, &body)
 }
 
 /// A guest that abstains.

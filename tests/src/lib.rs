@@ -6,6 +6,7 @@
 pub mod command;
 pub mod forge;
 pub mod guest;
+pub mod served;
 pub mod transfer;
 
 use std::future::Future;
@@ -282,15 +283,31 @@ impl TestHost {
         }
     }
 
-    /// The events of a query, once there are `count` of them: an event is shown when no older
-    /// transaction runs any more, on the whole server, which other tests share.
+    /// The events of a query over all its pages, once there are `count` of them: an event is shown when no
+    /// older transaction runs any more, on the whole server, which other tests share.
     pub async fn events(&self, query: &str, count: usize) -> Vec<Value> {
-        wait_for("the events are settled", async || {
-            let page = self.get(&format!("/v1/events?{query}")).await;
-            let events = page["items"].as_array().expect("items").clone();
-            (events.len() >= count).then_some(events)
-        })
-        .await
+        let began = Instant::now();
+        loop {
+            let mut events = vec![];
+            let mut cursor = String::new();
+            loop {
+                let page = self.get(&format!("/v1/events?{query}{cursor}")).await;
+                events.extend_from_slice(page["items"].as_array().expect("items"));
+                match page["next"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+            }
+            if events.len() >= count {
+                return events;
+            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{} events of `{query}`, and not {count}",
+                events.len()
+            );
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Waits until the kernel pipeline has decided about everything that is committed.

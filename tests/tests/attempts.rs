@@ -41,7 +41,7 @@ async fn attempt_until(
 /// A pull request whose first attempt does not end before `go_on` is there, and which passes in the second.
 async fn first_attempt_runs(site: &Site<'_>, go_on: &Path) -> i64 {
     site.stock(&format!(
-        "test $POINTSMAN_ATTEMPT_NUMBER -gt 1 || while ! test -e {}; do sleep 0.05; done",
+        "echo begun; test $POINTSMAN_ATTEMPT_NUMBER -gt 1 || while ! test -e {}; do sleep 0.05; done",
         go_on.display()
     ))
     .await;
@@ -117,8 +117,12 @@ async fn a_folder_that_somebody_removed_is_a_lost_attempt() {
     let go_on = host.dir().join("go-on");
     let number = first_attempt_runs(&site, &go_on).await;
     let folders = host.dir().join("jobs/attempts");
-    wait_for("its folder is there", async || {
+    wait_for("its command runs in its folder", async || {
         let entry = std::fs::read_dir(&folders).ok()?.flatten().next()?;
+        let log = std::fs::metadata(entry.path().join("log")).ok()?;
+        if log.len() == 0 {
+            return None;
+        }
         let moved = std::fs::rename(entry.path(), host.dir().join("elsewhere"));
         moved.ok()
     })
@@ -169,5 +173,110 @@ async fn a_baseline_runs_once_for_each_tip() {
     let found = baselines().await;
     assert_eq!(found.len(), 2, "{found:#?}");
     assert_ne!(found[0]["base"], found[1]["base"]);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn many_attempts_that_end_at_once_are_all_written_down() {
+    let (_db, host) = TestHost::start().await;
+    let site = Site::new(&host).await;
+    let dir = host.dir().display().to_string();
+    site.stock("true").await;
+    // More than are written down at once: each waits until all of them have begun.
+    let script = format!(
+        "echo x >> {dir}/begun; while ! test -e {dir}/all; do sleep 0.02; done; echo \"$NUMBER\" > out"
+    );
+    let variants: Vec<Value> = (0..12)
+        .map(|n| json!({"name": format!("v{n}"), "env": {"NUMBER": n.to_string()}}))
+        .collect();
+    let job = json!({"name": "part", "script": script, "variants": variants, "artifacts": ["out"]});
+    site.bind("run", "job-template", json!({"jobs": [job]}))
+        .await;
+    site.clone.branch("fix", "change", "good\n");
+    let number = site.open("fix").await;
+    site.approve(number).await;
+    wait_for("all have begun", async || {
+        let begun = std::fs::read_to_string(host.dir().join("begun")).unwrap_or_default();
+        (begun.lines().count() == 12).then_some(())
+    })
+    .await;
+    std::fs::write(host.dir().join("all"), "").expect("a file");
+    site.until(number, "landed").await;
+    let lane = site.lane_until(number, "landed").await;
+    let jobs = lane["jobs"].as_array().expect("jobs");
+    assert_eq!(jobs.len(), 12);
+    for job in jobs {
+        let attempts = job["attempts"].as_array().expect("attempts");
+        assert_eq!(attempts.len(), 1, "{job:#}");
+        assert_eq!(attempts[0]["exit_code"], 0, "{job:#}");
+        assert_eq!(attempts[0]["artifacts"][0]["path"], "out", "{job:#}");
+    }
+    site.proof().await;
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_follows_a_log_whose_middle_is_cut_reads_it_to_its_end() {
+    let (_db, host) = TestHost::start().await;
+    let site = Site::new(&host).await;
+    let go_on = host.dir().join("go-on");
+    // More than is kept, and then some: the offsets of a reader are those of all that was written.
+    site.stock(&format!(
+        "head -c 20000000 /dev/zero | tr '\\0' x; echo; echo so far; \
+         while ! test -e {}; do sleep 0.02; done; echo the very end",
+        go_on.display()
+    ))
+    .await;
+    site.clone.branch("fix", "change", "good\n");
+    let number = site.open("fix").await;
+    site.approve(number).await;
+    let key = wait_for("its attempt runs", async || {
+        let attempt = attempts(&site, number).await.first()?.clone();
+        (attempt["state"] == "running").then(|| text(&attempt["key"]).to_owned())
+    });
+    let lane = wait_for("there is a lane", async || {
+        site.lanes().await.first().cloned()
+    });
+    lane.await;
+    let key = key.await;
+    let part = async |from: u64| {
+        let path = format!("/v1/attempts/{key}/log?from={from}");
+        let answer = host.request(reqwest::Method::GET, &path).send().await;
+        let answer = answer.expect("an answer");
+        let next = answer.headers()["pointsman-next"].to_str().expect("ASCII");
+        let next: u64 = next.parse().expect("a number");
+        (answer.text().await.expect("text"), next)
+    };
+    let all = 20_000_000 + "\nso far\n".len() as u64;
+    let next = wait_for("it has said so far", async || {
+        let (said, next) = part(all - 8).await;
+        said.ends_with("\nso far\n").then_some(next)
+    })
+    .await;
+    assert_eq!(next, all);
+    std::fs::write(&go_on, "").expect("a file");
+    site.until(number, "landed").await;
+    wait_for("its folder is gone", async || {
+        let mut left = std::fs::read_dir(host.dir().join("jobs/attempts")).ok()?;
+        left.next().is_none().then_some(())
+    })
+    .await;
+    let (said, end) = part(next).await;
+    assert_eq!(said, "the very end\n");
+    assert_eq!(end, all + "the very end\n".len() as u64);
+    assert_eq!(part(end).await, (String::new(), end));
+    // From the beginning there is a beginning, what was cut, and the end.
+    let (mut from, mut whole) = (0, String::new());
+    loop {
+        let (said, next) = part(from).await;
+        if said.is_empty() {
+            break;
+        }
+        whole.push_str(&said);
+        from = next;
+    }
+    assert_eq!(from, end);
+    assert!(whole.contains("bytes of output were cut here"));
+    assert!(whole.ends_with("so far\nthe very end\n"));
     host.stop().await;
 }

@@ -48,6 +48,15 @@ async fn a_new_plugin_works_the_first_time() {
     }
     ok(&["plugin", "build", "rare"]).await;
     ok(&["plugin", "check", "rare/rare.wasm"]).await;
+    // It does not tell where it was built, and is the same wherever that is.
+    let built = std::fs::read(dir.path().join("rare/rare.wasm")).unwrap();
+    let home = std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME"));
+    for path in [dir.path().display().to_string(), home.unwrap() + "/"] {
+        let holds = built
+            .windows(path.len())
+            .any(|found| found == path.as_bytes());
+        assert!(!holds, "{path} is in the component");
+    }
     let tested = ok(&["plugin", "test", "rare/rare.wasm", "rare/cases"]).await;
     assert!(
         tested.contains("a version on no host is ignored"),

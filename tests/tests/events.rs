@@ -324,6 +324,26 @@ async fn events_are_filtered_and_paged() {
 }
 
 #[tokio::test]
+async fn a_reader_that_began_behind_an_event_turns_the_pages_from_there() {
+    let (_db, host) = TestHost::start().await;
+    host.distro("d").await;
+    for version in ["1", "2", "3"] {
+        host.kernels("d", &[version]).await;
+    }
+    let events = host.events("kind=kernel_version", 3).await;
+    let first = format!(
+        "/v1/events?kind=kernel_version&limit=1&after={}",
+        text(&events[0]["cursor"])
+    );
+    let page = host.get(&first).await;
+    assert_eq!(page["items"][0]["name"], "d/2");
+    let next = host
+        .get(&format!("{first}&cursor={}", text(&page["next"])))
+        .await;
+    assert_eq!(next["items"][0]["name"], "d/3", "{next}");
+}
+
+#[tokio::test]
 async fn a_cursor_of_another_database_is_refused() {
     let db = TestDatabase::new().await;
     let host = db.serve().await;

@@ -1,10 +1,10 @@
 //! Kernel versions that are fetched, built and tested by jobs of our own: from the index to `tested`, by itself.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use pointsman_tests::command::Cli;
-use pointsman_tests::guest::{Hook, traps};
+use pointsman_tests::guest::{Hook, counts, skips, traps};
+use pointsman_tests::served::Served;
 use pointsman_tests::{TestDatabase, TestHost, plugin, text, wait_for};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -441,6 +441,101 @@ async fn what_is_not_wanted_any_more_is_cancelled_with_all_its_processes() {
 }
 
 #[tokio::test]
+async fn a_run_that_the_host_called_off_is_none_of_those_that_there_may_be() {
+    let (_db, site) = Site::new().await;
+    let host = &site.host;
+    let ladder = host.upload("kernel-ladder").await;
+    host.bind("advance", &ladder, json!({"max-runs": 1})).await;
+    let script = r#"echo begun >> "$SHARED/begun"; test -e "$SHARED/go-on" || sleep 600"#;
+    site.jobs(&[("fetch", script)]).await;
+    host.kernels(DISTRO, &[VERSION]).await;
+    site.until_there("begun").await;
+    let pattern = json!({"kind": "like", "pattern": "6.1.%", "reason": "Nobody runs it"});
+    host.post("/v1/ignores", json!({"ignores": [pattern]}))
+        .await;
+    let run = site.ended(VERSION, "fetch", 1).await;
+    assert_eq!(run["verdict"], "inconclusive");
+    host.idle().await;
+    site.touch("go-on");
+    let ignores = host.get("/v1/ignores").await;
+    let path = format!("/v1/ignores/{}", ignores["items"][0]["id"]);
+    let removed = host.request(Method::DELETE, &path).send().await;
+    assert!(removed.expect("an answer").status().is_success());
+    // The one run that there may be is still to come.
+    site.until_state(VERSION, "fetched").await;
+    assert_eq!(site.ended(VERSION, "fetch", 2).await["verdict"], "pass");
+    site.host.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_all_of_whose_jobs_are_skipped_ends_at_once_and_takes_no_slot() {
+    let (_db, site) = Site::new().await;
+    let host = &site.host;
+    host.send(Method::PATCH, "/v1/pipelines/kernels", json!({"slots": 1}))
+        .await;
+    let digest = host.upload_bytes("skips", skips("headers.none")).await;
+    host.bind("run", &digest, json!({})).await;
+    host.kernels(DISTRO, &[VERSION, "6.1.0-2-amd64"]).await;
+    // To skip all is the policy's word that nothing is to be done: each purpose passes, and nothing ran.
+    for version in [VERSION, "6.1.0-2-amd64"] {
+        site.until_state(version, "tested").await;
+        for run in site.runs(version).await {
+            assert_eq!(run["verdict"], "pass", "{run}");
+            let run = host.get(&format!("/v1/runs/{}", run["id"])).await;
+            assert_eq!(run["jobs"][0]["state"], "skipped", "{run}");
+            assert_eq!(run["jobs"][0]["skipped"]["code"], "headers.none", "{run}");
+            assert_eq!(run["jobs"][0]["attempts"], json!([]), "{run}");
+        }
+        assert_eq!(site.runs(version).await.len(), 3);
+    }
+    host.idle().await;
+    let wanted = host.get("/v1/wanted").await;
+    assert_eq!(wanted["items"], json!([]));
+    site.host.stop().await;
+}
+
+#[tokio::test]
+async fn a_policy_that_sees_to_jobs_remembers_and_people_see_and_change_it() {
+    let (_db, site) = Site::new().await;
+    let host = &site.host;
+    let digest = host.upload_bytes("counts", counts(Hook::Run)).await;
+    host.bind("run", &digest, json!({})).await;
+    host.kernels(DISTRO, &[VERSION]).await;
+    site.until_state(VERSION, "tested").await;
+    let noted = async || {
+        let notes = host.get("/v1/pipelines/kernels/notes?hook=run").await;
+        assert_eq!(notes["items"].as_array().map(Vec::len), Some(1), "{notes}");
+        notes["items"][0].clone()
+    };
+    // It was asked about a fetch, a build and a test, each time with what it had noted before.
+    let note = noted().await;
+    assert_eq!(
+        (&note["key"], &note["value"]),
+        (&json!("asked"), &json!("3"))
+    );
+    let decision = host
+        .get(&format!("/v1/decisions/{}", note["decision"]))
+        .await;
+    let given = decision["context"]["notes"].to_string();
+    assert!(
+        given.contains("asked") && given.contains('2'),
+        "{decision:#}"
+    );
+    // A person's word is what it is given next.
+    let seven = json!({"hook": "run", "key": "asked", "value": "7"});
+    host.post("/v1/pipelines/kernels/notes", json!({"notes": [seven]}))
+        .await;
+    host.post(
+        &format!("/v1/kernels/{DISTRO}/{VERSION}/request"),
+        json!({"purpose": "fetch"}),
+    )
+    .await;
+    site.ended(VERSION, "fetch", 2).await;
+    assert_eq!(noted().await["value"], "8");
+    site.host.stop().await;
+}
+
+#[tokio::test]
 async fn what_somebody_outside_runs_is_not_run_here_too() {
     let (_db, site) = Site::new().await;
     let host = &site.host;
@@ -551,48 +646,6 @@ async fn a_writer_ends_a_run_by_its_key_and_its_jobs_are_cancelled() {
     site.host.stop().await;
 }
 
-/// A server in a process of its own, which can be killed.
-struct Served {
-    child: tokio::process::Child,
-    host: TestHost,
-}
-
-impl Served {
-    async fn start(db: &TestDatabase, data: &Path) -> Self {
-        use std::os::unix::fs::MetadataExt as _;
-        let _ = std::fs::remove_file(data.join("url"));
-        let meta = std::fs::metadata(data).expect("a folder");
-        let mut command = tokio::process::Command::from(pointsman_tests::pointsman());
-        let child = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--job-user"])
-            .arg(format!("{}:{}", meta.uid(), meta.gid()))
-            .env("DATABASE_URL", &db.url)
-            .env("POINTSMAN_DATA_DIR", data)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("`pointsman` was built");
-        let read = |name: &str| std::fs::read_to_string(data.join(name)).ok();
-        let (url, token) = wait_for("the server serves", async || {
-            Some((read("url")?, read("admin.token")?)).filter(|(url, _)| url.ends_with('\n'))
-        })
-        .await;
-        let host = TestHost::of(url.trim(), token.trim());
-        wait_for("it answers", async || {
-            let answer = host.request(Method::GET, "/v1/whoami").send().await.ok()?;
-            (answer.status() == 200).then_some(())
-        })
-        .await;
-        Self { child, host }
-    }
-
-    async fn kill(mut self) {
-        self.child.kill().await.expect("SIGKILL");
-    }
-}
-
 #[tokio::test]
 async fn a_job_outlives_a_host_that_is_killed_and_its_result_counts_once() {
     // The plugins are read before there is anything to wait for.
@@ -673,4 +726,32 @@ async fn a_run_that_nobody_can_decide_about_keeps_no_slot() {
         .await;
     }
     site.host.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_too_large_for_one_turn_is_seen_to_its_end() {
+    let (db, host) = TestHost::start().await;
+    host.distro("debian-12").await;
+    host.idle().await;
+    let mut hand = db.connect().await;
+    // One change that is the pipeline's, and more than a turn reads that are not.
+    sqlx::raw_sql(
+        "begin; select generation_start('a large batch');
+         insert into kernel_version (distro_id, version, state_id)
+           select d.id, '6.1.0-1', s.id from distro d, kernel_state s where s.name = 'seen';
+         insert into cluster_type (name) select 'type-' || n from generate_series(1, 5500) n; commit;",
+    )
+    .execute(&mut hand)
+    .await
+    .unwrap();
+    wait_for("the whole batch was seen", async || {
+        let seen: bool =
+            sqlx::query_scalar("select kernel_turn_has_seen((select max(id) from generation))")
+                .fetch_one(&mut db.connect().await)
+                .await
+                .unwrap();
+        seen.then_some(())
+    })
+    .await;
+    host.stop().await;
 }

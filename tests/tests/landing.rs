@@ -1,5 +1,8 @@
 //! The merge pipeline, on real git and with real jobs: each rule of the first design's sketch.
 
+#[path = "landing/branches.rs"]
+mod branches;
+
 use pointsman_tests::forge::Site;
 use pointsman_tests::{TestHost, text, wait_for};
 use serde_json::json;
@@ -78,53 +81,6 @@ async fn what_fails_does_not_land_and_its_log_says_why() {
     site.proof().await;
     // The old result stays readable.
     assert_eq!(site.lane_until(number, "failed").await["id"], lane["id"]);
-    host.stop().await;
-}
-
-#[tokio::test]
-async fn a_push_to_the_target_makes_lanes_stale_and_is_never_lost() {
-    let (_db, host) = TestHost::start().await;
-    let site = Site::new(&host).await;
-    // Runs until the gate file is there, so that the push comes in mid-test.
-    let gate = host.dir().join("gate");
-    site.stock(&format!(
-        "while [ ! -e {} ]; do sleep 0.02; done",
-        gate.display()
-    ))
-    .await;
-    site.clone.branch("fix", "change", "good\n");
-    let number = site.open("fix").await;
-    site.approve(number).await;
-    let first = site.lane_until(number, "running").await;
-    site.clone.git(&["checkout", "-q", "main"]);
-    site.clone.write("other", "by hand\n");
-    let pushed = site.clone.commit("By hand");
-    site.clone.push("main");
-    let stale = site.lane_until(number, "cancelled").await;
-    assert_eq!(stale["id"], first["id"]);
-    assert_eq!(stale["reason_code"], "lane.stale");
-    std::fs::write(&gate, "").expect("a file");
-    site.until(number, "landed").await;
-    assert_eq!(
-        site.clone.git(&["merge-base", "origin/main", &pushed]),
-        pushed
-    );
-    let tips = host.get("/v1/pipelines/main/tips").await;
-    let how: Vec<&str> = tips["items"]
-        .as_array()
-        .expect("tips")
-        .iter()
-        .map(|t| text(&t["how"]))
-        .collect();
-    assert_eq!(how, ["landed", "pushed", "watched"]);
-    // Its job was ended, and says so.
-    let old = wait_for("the old job has ended", async || {
-        let lane = host.get(&format!("/v1/lanes/{}", first["id"])).await;
-        (lane["jobs"][0]["attempts"][0]["state"] == "ended").then_some(lane)
-    })
-    .await;
-    assert_eq!(old["jobs"][0]["attempts"][0]["ended"], "cancelled");
-    site.proof().await;
     host.stop().await;
 }
 
@@ -649,86 +605,38 @@ async fn two_hosts_share_the_work_and_one_takes_over_from_the_other() {
 }
 
 #[tokio::test]
-async fn what_somebody_merged_by_hand_has_landed() {
+async fn a_policy_that_wishes_for_a_thousand_lanes_is_refused_and_says_so() {
     let (_db, host) = TestHost::start().await;
     let site = Site::new(&host).await;
     site.stock("true").await;
-    host.send(
-        reqwest::Method::PATCH,
-        "/v1/pipelines/main",
-        json!({"paused": "wait"}),
-    )
-    .await;
     site.clone.branch("fix", "change", "good\n");
     let number = site.open("fix").await;
+    let held = async |lanes: u32, code: &str| {
+        let wasm = pointsman_tests::guest::plans(lanes);
+        let digest = host.upload_bytes(&format!("plans-{lanes}"), wasm).await;
+        site.bind_digest("select", &digest, json!({})).await;
+        wait_for(&format!("the pipeline holds: {code}"), async || {
+            let pipeline = host.get("/v1/pipelines/main").await;
+            (pipeline["held"]["code"] == code).then_some(pipeline["held"].clone())
+        })
+        .await
+    };
+    site.lane_until(number, "passed").await;
+    site.idle().await;
+    let before = site.lanes().await;
+    let refusal = held(1_000, "too-many-lanes").await;
+    assert!(text(&refusal["text"]).contains("1000"), "{refusal}");
+    let decision = host
+        .get(&format!("/v1/decisions/{}", refusal["decision"]))
+        .await;
+    assert_eq!(decision["outcome"], "refused", "{decision}");
+    // As many as there may be are no plan either, where they are one and the same.
+    held(200, "named-twice").await;
+    // Not one of them was begun, and what was there is as it was.
+    assert_eq!(site.lanes().await, before);
+    site.bind("select", "select-oldest", json!({})).await;
     site.approve(number).await;
-    site.clone.git(&["push", "-q", "origin", "fix:main"]);
-    host.send(
-        reqwest::Method::PATCH,
-        "/v1/pipelines/main",
-        json!({"paused": ""}),
-    )
-    .await;
     site.until(number, "landed").await;
-    site.idle().await;
-    let tips = host.get("/v1/pipelines/main/tips").await;
-    assert_eq!(tips["items"][0]["how"], "pushed");
-    site.proof().await;
-    host.stop().await;
-}
-
-#[tokio::test]
-async fn branches_that_vanish_hold_what_needs_them_and_nothing_spins() {
-    let (_db, host) = TestHost::start().await;
-    let site = Site::new(&host).await;
-    site.stock("true").await;
-    host.send(
-        reqwest::Method::PATCH,
-        "/v1/pipelines/main",
-        json!({"frozen": "wait", "slots": 2}),
-    )
-    .await;
-    site.clone.branch("fix", "change", "good\n");
-    site.clone.branch("gone", "other", "good\n");
-    let (fix, gone) = (site.open("fix").await, site.open("gone").await);
-    site.approve(fix).await;
-    site.approve(gone).await;
-    site.lane_until(fix, "passed").await;
-    site.clone.git(&["push", "-q", "origin", ":gone"]);
-    wait_for("the head is gone", async || {
-        (site.pull(gone).await["head_gone"] == true).then_some(())
-    })
-    .await;
-    // The target goes, too: nothing can land there, and nobody tries again and again.
-    let place = site.clone.place.display().to_string();
-    site.clone.git(&["fetch", "-q", "origin"]);
-    site.clone
-        .git(&["-C", &place, "update-ref", "-d", "refs/heads/main"]);
-    host.send(
-        reqwest::Method::PATCH,
-        "/v1/pipelines/main",
-        json!({"frozen": ""}),
-    )
-    .await;
-    let lane = site.lane_until(fix, "cancelled").await;
-    assert_eq!(lane["reason_code"], "lane.target-gone", "{lane}");
-    site.idle().await;
-    assert!(site.lanes().await.len() < 8, "{:?}", site.lanes().await);
-    // Both come back, and all goes on.
-    site.clone.git(&[
-        "push",
-        "-q",
-        "origin",
-        "origin/main:refs/heads/main",
-        "gone",
-    ]);
-    host.post(
-        &format!("/v1/repositories/lib/pulls/{fix}/retest"),
-        json!({}),
-    )
-    .await;
-    site.until(fix, "landed").await;
-    site.until(gone, "landed").await;
     site.proof().await;
     host.stop().await;
 }

@@ -13,6 +13,9 @@ use pointsman_tests::command::Cli;
 use pointsman_tests::{TestHost, target_dir};
 use serde_json::{Value, json};
 
+/// The highest that there is: a language that rounds it shows here.
+const SEED: u64 = (1 << 53) - 1;
+
 const HOOKS: [&str; 8] = [
     "ignore", "advance", "review", "gate", "select", "run", "triage", "react",
 ];
@@ -116,14 +119,17 @@ fn faults() -> Value {
         json!({
             "name": name,
             "hook": "react",
-            "context": {"seed": 18_446_744_073_709_551_615_u64, "at": "2026-11-22T08:00:00Z", "facts": [
+            "context": {"seed": SEED, "at": "2026-11-22T08:00:00Z", "facts": [
                 {"query": {"kind": "runs", "args": {"version": "1"}}, "found": "absent"},
                 {"query": {"kind": "versions"}, "found": {"value": "[]"}},
                 {"query": {"kind": "odd"}, "found": {"refused": {"code": "query.unknown"}}},
             ]},
             "question": {
                 "event": event,
-                "pull-request": {"number": 7, "changed": ["a", "b"], "labels": [{"name": "x"}], "attrs": {"k": "v"}},
+                "pull-request": {
+                    "number": 7, "changed": ["a", "b"], "changed-total": u32::MAX, "labels": [{"name": "x"}],
+                    "attrs": {"k": "v"},
+                },
             },
             "expect": {"outcome": outcome, "code": code},
         })
@@ -161,7 +167,9 @@ fn assert_seen(tested: &[Value]) {
             "v",
             null,
             at,
-            at
+            at,
+            SEED,
+            u32::MAX
         ])
     );
 }
@@ -249,7 +257,8 @@ export function react(context, question) {
             }
             const found = context.facts.map(({ found }) => [found.tag, found.val?.code ?? found.val]);
             const { number, changed, labels, attrs } = question.pullRequest;
-            const seen = [found, number, changed, labels[0].name, attrs.k, question.work, context.at, Date.now()];
+            const seen = [found, number, changed, labels[0].name, attrs.k, question.work, context.at, Date.now(), context.seed];
+            seen.push(question.pullRequest.changedTotal);
             throw failed("seen", JSON.stringify(seen));
         }
     }
@@ -384,6 +393,7 @@ def react(context, question):
             of = question.pull_request
             clock = int(time.time() * 1000)
             seen = [found, of.number, of.changed, of.labels[0].name, of.attrs["k"], question.work, context.at, clock]
+            seen += [context.seed, of.changed_total]
             raise Failed("seen", json.dumps(seen))
     return every.react(context, question)
 "#;

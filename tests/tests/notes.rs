@@ -28,6 +28,7 @@ async fn with(hook: Hook, wasm: Vec<u8>) -> (TestDatabase, TestHost) {
         Hook::Gate => "gate",
         Hook::Run => "run",
         Hook::Triage => "triage",
+        Hook::Select => "select",
     };
     host.bind(hook, &digest, json!({})).await;
     host.idle().await;

@@ -9,6 +9,8 @@
 mod bindings;
 #[path = "policy/hosts.rs"]
 mod hosts;
+#[path = "policy/kills.rs"]
+mod kills;
 #[path = "policy/limits.rs"]
 mod limits;
 #[path = "policy/misbehaviour.rs"]

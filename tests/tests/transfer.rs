@@ -45,6 +45,13 @@ async fn furnish(host: &TestHost) {
         run(json!({"verdict": "fail", "comment": "another"})),
         run(json!({"key": "long"})),
     ];
+    // Two that people asked for: the first is there with the runs, the other is still to come.
+    for (version, purpose) in [("1", "test"), ("2", "build")] {
+        let path = format!("/v1/kernels/d/{version}/request");
+        host.post(&path, json!({"purpose": purpose})).await;
+    }
+    host.send(Method::PATCH, "/v1/pipelines/kernels", json!({"slots": 3}))
+        .await;
     host.post("/v1/runs", json!({"runs": runs})).await;
     // One that was reported while it ran: when it ended is part of the record.
     let ended = run(json!({"key": "long", "verdict": "pass"}));
@@ -118,6 +125,10 @@ async fn an_import_of_an_export_is_the_same_record_with_its_history() {
     );
     let moved = export(&target).await;
     assert_eq!(normal(&moved), normal(&exported));
+    let requests = normal(&moved)["run_request"].clone();
+    let open: Vec<bool> = requests.iter().map(|r| r["ended_at"].is_null()).collect();
+    assert_eq!((open.len(), open.iter().filter(|o| **o).count()), (2, 1));
+    assert_eq!(normal(&moved)["kernel_pipeline"][0]["slots"], 3);
     assert_eq!(
         source.get("/v1/kernels/d/1").await["packages"],
         target.get("/v1/kernels/d/1").await["packages"]

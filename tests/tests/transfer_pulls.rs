@@ -6,10 +6,11 @@ use pointsman_tests::{TestHost, success, text, wait_for};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "repository",
     "merge_pipeline",
     "pull",
+    "pull_note",
     "review",
     "comment",
     "label",
@@ -42,6 +43,9 @@ async fn furnish(host: &TestHost) {
         host.send(Method::PUT, &format!("{path}/labels/later"), json!({}))
             .await;
     }
+    let note = |number: i64| json!({"hook": "gate", "repository": "lib", "number": number, "key": "tries", "value": "2"});
+    let notes = json!({"notes": [note(landed), note(2)]});
+    host.post("/v1/pipelines/main/notes", notes).await;
     let closed = json!({"state": "closed"});
     host.send(Method::PATCH, "/v1/repositories/lib/pulls/3", closed)
         .await;
@@ -86,6 +90,10 @@ async fn pull_requests_move_house_with_what_people_said() {
             assert_eq!(moved[field], theirs[field], "{field}");
         }
     }
+    let notes = target
+        .get("/v1/pipelines/main/notes?repository=lib&number=2")
+        .await;
+    assert_eq!(notes["items"][0]["value"], "2", "{notes}");
     let frozen = target.get("/v1/pipelines/main").await;
     assert!(frozen.to_string().contains("moving house"), "{frozen}");
 
@@ -110,6 +118,10 @@ async fn another_pull_request_with_the_same_number_is_left_as_it_is() {
     let pull = site.pull(mine).await;
     assert_eq!(text(&pull["title"]), "Land mine");
     assert_eq!(pull["statuses"].as_array().map_or(0, Vec::len), 0, "{pull}");
+    let notes = target
+        .get("/v1/pipelines/main/notes?repository=lib&number=1")
+        .await;
+    assert_eq!(notes["items"], json!([]), "those of the other one");
     // The others came, and the next one has a number of its own.
     assert_eq!(site.pull(3).await["state"], "closed");
     site.clone.branch("next", "next", "good\n");

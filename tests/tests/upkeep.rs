@@ -255,7 +255,10 @@ async fn an_effect_that_takes_longer_than_its_lease_is_one_workers_at_a_time() {
     sql(&database, &insert).await;
     let db = Db::open(&database.url).expect("an address");
     let lease = Duration::from_secs(600);
-    let first = db.lease_effect("first", lease).await.expect("an answer");
+    let first = db
+        .lease_effect("first", lease, &[])
+        .await
+        .expect("an answer");
     let first = first.expect("an effect");
     assert_eq!(
         db.renew_effect(&first, lease).await.ok(),
@@ -263,7 +266,7 @@ async fn an_effect_that_takes_longer_than_its_lease_is_one_workers_at_a_time() {
     );
     // Nobody else gets it while it is renewed.
     assert!(
-        db.lease_effect("second", lease)
+        db.lease_effect("second", lease, &[])
             .await
             .expect("an answer")
             .is_none()
@@ -273,7 +276,10 @@ async fn an_effect_that_takes_longer_than_its_lease_is_one_workers_at_a_time() {
         "update effect set leased_until = now() - interval '1 second' where done_at is null",
     )
     .await;
-    let second = db.lease_effect("second", lease).await.expect("an answer");
+    let second = db
+        .lease_effect("second", lease, &[])
+        .await
+        .expect("an answer");
     let second = second.expect("an effect");
     assert_eq!(
         db.renew_effect(&first, lease).await.ok(),

@@ -3,8 +3,10 @@
 //! The records are a server's: the stock plugins' decisions about 1,000 versions each. A replay reads the
 //! record's line of JSON, asks, and compares with what is on record, as `pointsman decision replay` does;
 //! the floor has its questions ready and only calls, with the limits and the fuel that a decision has. A
-//! loop of wasmtime without those is told beside it.
+//! loop of wasmtime without those is told beside it. The replay is measured twice: on one thread, as the floor is,
+//! and as the command does it, which reads on one thread and asks on all processors.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
@@ -13,7 +15,7 @@ use pointsman_host::db::Db;
 use pointsman_host::db::decision::Filter;
 use pointsman_host::policy::wit::{advance, ignore, types};
 use pointsman_host::policy::{CallLimits, Compiler, Hook, Outcome, Plugin, Runtime, RuntimeConfig};
-use pointsman_host::replay::{again, compare};
+use pointsman_host::replay::{again, compare, many};
 use tokio::sync::mpsc;
 
 use super::Amount;
@@ -23,6 +25,8 @@ use crate::ignore::wasm;
 use crate::lab::Lab;
 use crate::report::{Target, list, median, ms, note, progress, ratio};
 
+/// Calls that the runtime makes at once.
+const CALLS_AT_ONCE: u32 = 4;
 /// Distros, each a question of its own.
 const DISTROS: u64 = 10;
 /// Ignore patterns, as people write them.
@@ -38,7 +42,7 @@ pub(super) async fn run(lab: &Lab, amount: &Amount) -> anyhow::Result<()> {
     let runtime = Runtime::new(RuntimeConfig {
         compiler: Compiler::InProcess,
         cache_dir: None,
-        calls_at_once: 4,
+        calls_at_once: CALLS_AT_ONCE,
     })?;
     let engine = runtime.engine_fingerprint().to_owned();
     let mut all = vec![];
@@ -54,7 +58,7 @@ pub(super) async fn run(lab: &Lab, amount: &Amount) -> anyhow::Result<()> {
             .map_err(|rejection| anyhow::anyhow!("{rejection}"))?;
         ensure!(plugin.digest() == first.digest, "another build of {name}");
         let floor = Floor::new(hook, &lines)?;
-        let (mut ours, mut bare, mut typed) = (vec![], vec![], vec![]);
+        let (mut ours, mut bare, mut typed, mut by_all) = (vec![], vec![], vec![], vec![]);
         for round in 0..=amount.rounds {
             progress(format!(
                 "replay: {hook}, round {round} of {}",
@@ -79,24 +83,42 @@ pub(super) async fn run(lab: &Lab, amount: &Amount) -> anyhow::Result<()> {
                 floor.typed(&plugin)?;
             }
             let typed_ms = ms(began.elapsed());
+            let began = Instant::now();
+            let other = AtomicBool::new(false);
+            let read = |make: &mut dyn FnMut(Plugin, DecisionRecord) -> Result<(), _>| {
+                for line in lines.iter().cycle().take(REPEATS * lines.len()) {
+                    make(plugin.clone(), serde_json::from_slice(line)?)?;
+                }
+                anyhow::Ok(())
+            };
+            many(&engine, CALLS_AT_ONCE, read, |record, made| {
+                let same = made.is_ok_and(|made| compare(record, &made).is_none());
+                if !same {
+                    other.store(true, Ordering::Relaxed);
+                }
+            })?;
+            ensure!(!other.into_inner(), "it decides differently");
+            let by_all_ms = ms(began.elapsed());
             // The first round warms up.
             if round > 0 {
                 ours.push(ours_ms);
                 bare.push(bare_ms);
                 typed.push(typed_ms);
+                by_all.push(by_all_ms);
             }
         }
-        let over = |floor: &[f64]| -> Vec<f64> {
+        let over = |floor: &[f64], ours: &[f64]| -> Vec<f64> {
             ours.iter()
                 .zip(floor)
                 .map(|(ours, floor)| floor / ours)
                 .collect()
         };
-        let (to_bare, ratios) = (over(&bare), over(&typed));
+        let (to_bare, ratios) = (over(&bare, &ours), over(&typed, &ours));
+        let (all_to_bare, all_ratios) = (over(&bare, &by_all), over(&typed, &by_all));
         let input = first.input.value();
         let each = |took: &[f64]| median(took.to_vec()) / (REPEATS * lines.len()) as f64;
         note(format!(
-            "replay: {hook}, {} decisions of {} versions each, {} bytes a record; medians of {} rounds, a decision: replay {:.3} ms, bare call {:.3} ms, the host's call with the question ready {:.3} ms; ratios to the host's call {}; to the bare call {:.2}",
+            "replay: {hook}, {} decisions of {} versions each, {} bytes a record; medians of {} rounds, a decision: replay {:.3} ms, bare call {:.3} ms, the host's call with the question ready {:.3} ms; ratios to the host's call {}; to the bare call {:.2}; as the command does it {:.3} ms, {:.2} and {:.2}",
             lines.len(),
             input["versions"]
                 .as_array()
@@ -109,16 +131,20 @@ pub(super) async fn run(lab: &Lab, amount: &Amount) -> anyhow::Result<()> {
             each(&typed),
             list(&ratios),
             median(to_bare),
+            each(&by_all),
+            median(all_ratios.clone()),
+            median(all_to_bare),
         ));
-        all.push((hook, median(ratios)));
+        all.push((hook, median(ratios), median(all_ratios)));
     }
     db.close().await;
-    for (hook, value) in all {
+    for (hook, value, by_all) in all {
         let name = match hook {
             Hook::Ignore => "replay".to_owned(),
             other => format!("replay-{other}"),
         };
         ratio(&name, value, Target::AtLeast(0.7));
+        ratio(&format!("{name}-command"), by_all, Target::AtLeast(0.7));
     }
     Ok(())
 }

@@ -54,7 +54,16 @@ pub(crate) fn pipeline_state(pipeline: &Pipeline) -> String {
         (None, None) if pipeline.idle => "idle".to_owned(),
         (None, None) => "working".to_owned(),
     };
-    match pipeline.merging.as_ref().and_then(|m| m.frozen.as_ref()) {
+    let merging = pipeline.merging.as_ref();
+    let state = match merging.and_then(|m| Some((m, m.folder_missing_since?))) {
+        Some((merging, since)) => format!(
+            "{state}; no host has had the folder of {} since {}",
+            merging.repository,
+            time(since)
+        ),
+        None => state,
+    };
+    match merging.and_then(|m| m.frozen.as_ref()) {
         Some(frozen) => format!("{state}; the tree is closed: {frozen}"),
         None => state,
     }

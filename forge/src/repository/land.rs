@@ -32,18 +32,23 @@ impl Repository {
     /// [`Error::NotADescendant`], [`Error::NoCommit`]; [`Error::Locked`] if a crash left a lock.
     pub async fn land(&self, branch: &Branch, from: &Oid, to: &Oid) -> Result<Landed, Error> {
         let name = branch.to_ref();
-        let mut tries = 0;
-        loop {
-            let tip = self.tip_of(&name).await?;
-            if tip != Some(*from) || from == to {
-                return self.where_it_is(tip, *to).await;
-            }
-            if tries == 0 && self.is_ancestor(from, to).await? == Ancestry::NotAncestor {
-                return Err(Error::NotADescendant {
+        if from == to {
+            return self.where_it_is(self.tip_of(&name).await?, *to).await;
+        }
+        match self.is_ancestor(from, to).await {
+            Ok(Ancestry::Ancestor) => {}
+            Ok(Ancestry::NotAncestor) => {
+                let error = Error::NotADescendant {
                     from: Box::new(*from),
                     to: Box::new(*to),
-                });
+                };
+                return self.elsewhere_or(&name, (*from, *to), error).await;
             }
+            Err(error) => return self.elsewhere_or(&name, (*from, *to), error).await,
+        }
+        let mut tries = 0;
+        loop {
+            // At once, and without a look before: where the branch was a moment ago decides nothing.
             let result = self
                 .git("update-ref")
                 .args(["-m", "pointsman: land", name.as_str()])
@@ -54,9 +59,30 @@ impl Repository {
             match result {
                 Ok(_) => return Ok(Landed::Moved),
                 // Git refuses when somebody was faster; where the branch is then tells.
-                Err(Error::Failed { .. }) if tries < LAND_TRIES => {}
+                Err(error @ Error::Failed { .. }) => {
+                    let tip = self.tip_of(&name).await?;
+                    if tip != Some(*from) {
+                        return self.where_it_is(tip, *to).await;
+                    }
+                    if tries >= LAND_TRIES {
+                        return Err(error);
+                    }
+                }
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// What is wrong with the commits counts only where the branch is what it was thought to be.
+    async fn elsewhere_or(
+        &self,
+        name: &str,
+        (from, to): (Oid, Oid),
+        error: Error,
+    ) -> Result<Landed, Error> {
+        match self.tip_of(name).await? {
+            Some(tip) if tip == from => Err(error),
+            tip => self.where_it_is(tip, to).await,
         }
     }
 

@@ -35,8 +35,13 @@ const SECTIONS: &[&str] = &[
        'verdict', case when r.pipeline_id is not null then coalesce(r.verdict, 'inconclusive') else r.verdict end,
        'comment', case when r.pipeline_id is not null and r.verdict is null
          then 'it was still going on when the record was exported' else r.comment end, 'link', r.link, 'key', r.key,
+       'called_off', case when r.called_off or r.pipeline_id is not null and r.verdict is null then true end,
        'reported_by', r.reported_by, 'at', r.at, 'ended_at', r.ended_at, 'deleted_at', r.deleted_at)::text
      from run r join kernel_version k on k.id = r.kernel_version_id join distro d on d.id = k.distro_id
+     order by r.id",
+    "select jsonb_build_object('type', 'run_request', 'distro', d.name, 'version', k.version, 'release', r.release,
+       'purpose', r.purpose, 'requested_by', r.requested_by, 'at', r.at, 'ended_at', r.ended_at)::text
+     from kernel_request r join kernel_version k on k.id = r.kernel_version_id join distro d on d.id = k.distro_id
      order by r.id",
     "select jsonb_build_object('type', 'cluster_type', 'name', name)::text from cluster_type order by id",
     "select jsonb_build_object('type', 'cluster', 'name', c.name, 'cluster_type', t.name,
@@ -51,6 +56,8 @@ const SECTIONS: &[&str] = &[
        'wasm', translate(encode(wasm, 'base64'), E'\\n', ''))::text from plugin order by id",
     "select jsonb_build_object('type', 'pipeline', 'name', name, 'kind', kind, 'paused', paused,
        'deleted_at', deleted_at)::text from pipeline order by id",
+    "select jsonb_build_object('type', 'kernel_pipeline', 'pipeline', p.name, 'slots', k.slots)::text
+     from kernel_pipeline k join pipeline p on p.id = k.id order by k.id",
     "select jsonb_build_object('type', 'binding', 'pipeline', p.name, 'hook', b.hook, 'position', b.position,
        'digest', g.digest, 'settings', b.settings, 'limits', b.limits, 'deleted_at', b.deleted_at)::text
      from binding b join pipeline p on p.id = b.pipeline_id join plugin g on g.id = b.plugin_id order by b.id",

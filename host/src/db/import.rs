@@ -49,12 +49,12 @@ const TYPES: &[(&str, &str)] = &[
        left join distro d on d.name = x.distro
        on conflict (distro_id, kind, pattern) do nothing"),
     ("run", "insert into run (kernel_version_id, purpose, release, verdict, comment, link, key, reported_by,
-         at, ended_at, deleted_at)
+         at, ended_at, deleted_at, called_off)
        select k.id, x.purpose, x.release, x.verdict, x.comment, x.link, x.key, x.reported_by, x.at, x.ended_at,
-         x.deleted_at
+         x.deleted_at, coalesce(x.called_off, false)
        from jsonb_to_recordset($1) x (distro text, version text, purpose text, release text, verdict text,
          comment text, link text, key text, reported_by text, at timestamptz, ended_at timestamptz,
-         deleted_at timestamptz)
+         deleted_at timestamptz, called_off bool)
        left join distro d on d.name = x.distro
        left join kernel_version k on k.distro_id = d.id and k.version = x.version
        -- Runs without a key are known by all that they say.
@@ -62,6 +62,17 @@ const TYPES: &[(&str, &str)] = &[
          and r.release = x.release and r.at = x.at
          and (r.verdict, r.comment, r.link, r.key) is not distinct from (x.verdict, x.comment, x.link, x.key))
        on conflict (kernel_version_id, purpose, release, key) do nothing"),
+    // After the runs, which would serve them: one that is open here is still to be served.
+    ("run_request", "insert into kernel_request (kernel_version_id, release, purpose, requested_by, at, ended_at)
+       select k.id, x.release, x.purpose, x.requested_by, x.at, x.ended_at
+       from jsonb_to_recordset($1) x (distro text, version text, release text, purpose text, requested_by text,
+         at timestamptz, ended_at timestamptz)
+       left join distro d on d.name = x.distro
+       left join kernel_version k on k.distro_id = d.id and k.version = x.version
+       where not exists (select from kernel_request r where r.kernel_version_id = k.id and r.release = x.release
+         and r.purpose = x.purpose and r.at = x.at)
+       -- One that is open here stays.
+       on conflict (kernel_version_id, release) where ended_at is null do nothing"),
     ("cluster_type", "insert into cluster_type (name)
        select name from jsonb_to_recordset($1) x (name text) on conflict (name) do nothing"),
     ("cluster", "insert into cluster (name, type_id, deleted_at)
@@ -88,6 +99,10 @@ const TYPES: &[(&str, &str)] = &[
        select name, kind, paused, deleted_at
        from jsonb_to_recordset($1) x (name text, kind text, paused text, deleted_at timestamptz)
        on conflict do nothing"),
+    ("kernel_pipeline", "insert into kernel_pipeline (id, slots)
+       select p.id, x.slots from jsonb_to_recordset($1) x (pipeline text, slots int)
+       left join pipeline p on p.name = x.pipeline
+       on conflict (id) do nothing"),
     ("binding", "insert into binding (pipeline_id, hook, position, plugin_id, settings, limits, deleted_at)
        select p.id, x.hook, x.position, g.id, x.settings, coalesce(x.limits, '{}'), x.deleted_at
        from jsonb_to_recordset($1) x (pipeline text, hook text, position int, digest text, settings jsonb,

@@ -14,9 +14,13 @@ pub const POLL: Duration = Duration::from_secs(1);
 const RECONNECT: Duration = Duration::from_millis(500);
 
 impl Db {
-    /// A counter that rises whenever a generation may have committed. The task behind it ends when
-    /// the last receiver is gone.
+    /// A counter that rises whenever a generation may have committed. All share one connection; the task behind it
+    /// ends with the record.
     pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.get_or_init(|| self.listen()).clone()
+    }
+
+    fn listen(&self) -> watch::Receiver<u64> {
         let (sender, receiver) = watch::channel(0);
         let pool = self.read.clone();
         tokio::spawn(async move {

@@ -5,6 +5,7 @@ mod attempts;
 mod branches;
 mod effects;
 mod facts;
+mod folders;
 mod notes;
 mod reactions;
 pub(super) mod transfer;
@@ -28,6 +29,7 @@ pub use attempts::{Claim, Ended, Running};
 pub use branches::{Head, NewHead, Watched};
 pub use effects::{Built, Effect, EffectKind, Landed, LanePlan, PlanMember, Renewed};
 pub use facts::{PullFacts, ReviewRow};
+pub use folders::Folder;
 pub use reactions::Reaction;
 pub use write::{MergeEnd, Standing, StandingChange};
 pub(super) use write::{Subject, write_jobs};
@@ -76,6 +78,8 @@ pub struct MergeStart {
     pub reactions: bool,
     /// There are notes of it, or of its pull requests.
     pub notes: bool,
+    /// What marks the repository's folder; none: no host has claimed it.
+    pub mark: Option<String>,
 }
 
 /// A lane as a question about something else has it.
@@ -134,18 +138,21 @@ impl TurnLocks {
 }
 
 impl Db {
-    /// The merge pipelines that have something to look at. What was to be looked at again by now is.
-    pub async fn merge_work(&self) -> Result<Vec<i32>> {
-        Ok(sqlx::query_scalar!(
-            "select id from pipeline p where kind = 'merge' and deleted_at is null and paused is null
-               and (exists (select from cause c where c.pipeline_id = p.id)
-                    -- What could not be told waits, and what comes after it.
-                    or (select coalesce(r.not_before, '-infinity') <= now() from reaction r
-                        where r.pipeline_id = p.id order by r.id limit 1))
-             order by id limit 1000"
+    /// The merge pipelines that have something to look at, and whether anything was to be looked at again by now.
+    pub async fn merge_work(&self) -> Result<(Vec<i32>, bool)> {
+        let row = sqlx::query!(
+            r#"select array(
+                 select id from pipeline p where kind = 'merge' and deleted_at is null and paused is null
+                   and (exists (select from cause c where c.pipeline_id = p.id)
+                        -- What could not be told waits, and what comes after it.
+                        or (select coalesce(r.not_before, '-infinity') <= now() from reaction r
+                            where r.pipeline_id = p.id order by r.id limit 1))
+                 order by id limit 1000) as "pipelines!",
+               exists (select from wake where at <= now()) as "wakes!""#
         )
-        .fetch_all(&self.read)
-        .await?)
+        .fetch_one(&self.read)
+        .await?;
+        Ok((row.pipelines, row.wakes))
     }
 
     /// What a turn begins with: one consistent set of bindings.
@@ -160,12 +167,14 @@ impl Db {
         )
         .fetch_all(&self.read)
         .await?;
-        let Some(row) = sqlx::query!(
+        let row = async {
+            let row = sqlx::query!(
             r#"select p.name, p.paused is not null as "paused!", m.repository_id, g.name as repository, m.target,
                  m.slots, m.frozen, m.prefix, t.commit as "tip?", t.tree as "tree?",
                  coalesce((select coalesce(r.not_before, '-infinity') <= now() from reaction r
                            where r.pipeline_id = m.id order by r.id limit 1), false) as "reactions!",
-                 exists (select from note n where n.pipeline_id = m.id and n.deleted_at is null) as "notes!"
+                 exists (select from note n where n.pipeline_id = m.id and n.deleted_at is null) as "notes!",
+                 (select f.mark from repository_folder f where f.repository_id = m.repository_id) as mark
                from merge_pipeline m join pipeline p on p.id = m.id join repository g on g.id = m.repository_id
                left join lateral (select commit, tree from tip where pipeline_id = m.id order by id desc limit 1) t
                  on true
@@ -173,11 +182,11 @@ impl Db {
             pipeline,
         )
         .fetch_optional(&self.read)
-        .await?
-        else {
-            return Ok(None);
+            .await?;
+            Ok(row)
         };
-        let bindings = self.bound(pipeline).await?;
+        let (row, bindings) = tokio::try_join!(row, self.bound(pipeline))?;
+        let Some(row) = row else { return Ok(None) };
         Ok(Some(MergeStart {
             pipeline,
             name: row.name,
@@ -194,6 +203,7 @@ impl Db {
             causes,
             reactions: row.reactions,
             notes: row.notes,
+            mark: row.mark,
         }))
     }
 
@@ -204,11 +214,14 @@ impl Db {
                  s.approval as "approval?", s.approved_at as "approved_at?", s.need as "need?",
                  s.tags as "tags?: Json<BTreeMap<String, String>>", s.verdict as "verdict?",
                  s.verdict_base as "verdict_base?", s.earlier as "earlier?", coalesce(s.runs, 0) as "runs!",
-                 exists (select from conflict c where c.pull_request_id = q.id and c.head = q.head and c.base = $3)
-                   as "conflict!",
-                 array(select l.name from label l where l.pull_request_id = q.id and l.deleted_at is null
-                       order by l.name) as "labels!"
+                 c.base is not null as "conflict!", coalesce(l.names, '{}') as "labels!"
                from pull_request q left join standing s on s.id = q.id and s.head = q.head
+               left join conflict c on c.pull_request_id = q.id and c.head = q.head and c.base = $3
+               left join (
+                 select l.pull_request_id as id, array_agg(l.name order by l.name) as names
+                 from label l join pull_request o on o.id = l.pull_request_id
+                 where l.deleted_at is null and o.repository_id = $1 and o.target = $2 and o.state = 'open'
+                 group by 1) l on l.id = q.id
                where q.repository_id = $1 and q.target = $2 and q.state = 'open'
                order by q.number limit $4"#,
             start.repository_id,
@@ -218,6 +231,8 @@ impl Db {
         )
         .fetch_all(&self.read)
         .await?;
+        let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+        let mut depends = self.depends(start, &ids).await?;
         Ok(rows
             .into_iter()
             .map(|row| {
@@ -245,6 +260,7 @@ impl Db {
                     before: if here { earlier } else { verdict },
                     runs: row.runs,
                     conflict: row.conflict,
+                    depends: depends.remove(&row.id).unwrap_or_default(),
                 }
             })
             .collect())
@@ -362,8 +378,7 @@ impl Db {
             lane,
             run,
         )
-        .fetch_all(&self.read)
-        .await?;
+        .fetch_all(&self.read);
         let attempts = sqlx::query!(
             r#"select a.id, a.job_id, a.number, a.ended, a.exit_code, a.tests, a.tests_total, a.tests_passed,
                  a.outputs as "outputs: Json<BTreeMap<String, String>>",
@@ -375,8 +390,8 @@ impl Db {
             lane,
             run,
         )
-        .fetch_all(&self.read)
-        .await?;
+        .fetch_all(&self.read);
+        let (jobs, attempts) = tokio::try_join!(jobs, attempts)?;
         jobs.into_iter()
             .map(|job| {
                 let of = job.reused_from.unwrap_or(job.id);

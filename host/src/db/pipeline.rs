@@ -6,6 +6,7 @@ use pointsman_api::pipeline::{Binding, Hold, Limits, Pipeline, Running};
 use pointsman_api::pull::Merging;
 
 use super::runs::DEFAULT_SLOTS;
+use super::turn::{KERNEL_CHANGES, PASSED_BY};
 use super::{Batch, Db};
 use crate::error::{Kind, Refusal, Result};
 
@@ -42,6 +43,8 @@ impl Db {
                  (select count(*) from sweep s where s.pipeline_id = p.id) as "sweeps!",
                  m.target as "target?", m.slots as "slots?", m.frozen, m.frozen_by, m.prefix as "prefix?",
                  g.name as "repository?",
+                 (select f.seen_at from repository_folder f where f.repository_id = g.id
+                    and f.seen_at < now() - interval '1 minute') as folder_missing_since,
                  coalesce(s.slots, $2) as "run_slots!",
                  array(select r.id from kernel_living r where r.pipeline_id = p.id order by r.id) as "runs!: Vec<i64>",
                  (select t.commit from tip t where t.pipeline_id = p.id order by t.id desc limit 1) as tip,
@@ -51,10 +54,13 @@ impl Db {
                    and not exists (select from cause c where c.pipeline_id = p.id)
                    and not exists (select from effect e where e.pipeline_id = p.id and e.done_at is null)
                    and not exists (
-                   -- The last event alone: to look for one that is behind would read them all.
+                   -- What is none of its own it passes by, some at a time; more than those it has yet to look at.
                    select from (
-                     select epoch, tx, id from event order by epoch desc, tx desc, id desc limit 1) e
-                   where (e.epoch, e.tx, e.id) > (coalesce(r.epoch, 0), coalesce(r.tx, '0'), coalesce(r.event_id, 0))
+                     select e.kind, row_number() over (order by e.epoch, e.tx, e.id) as n from (
+                       select epoch, tx, id, kind from event
+                       where (epoch, tx, id) > (coalesce(r.epoch, 0), coalesce(r.tx, '0'), coalesce(r.event_id, 0))
+                       order by epoch, tx, id limit $4) e) behind
+                   where kind = any($3::text[]) or n = $4
                  ) end as "idle!"
                from pipeline p left join pipeline_progress r on r.pipeline_id = p.id
                left join kernel_pipeline s on s.id = p.id
@@ -63,6 +69,8 @@ impl Db {
                order by p.name"#,
             name,
             DEFAULT_SLOTS,
+            &KERNEL_CHANGES.map(str::to_owned),
+            PASSED_BY as i64,
         )
         .fetch_all(&self.read)
         .await?;
@@ -112,6 +120,7 @@ impl Db {
                         frozen: p.frozen,
                         frozen_by: p.frozen_by,
                         prefix,
+                        folder_missing_since: p.folder_missing_since,
                     }),
                     _ => None,
                 },

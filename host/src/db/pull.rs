@@ -133,7 +133,9 @@ impl Db {
     pub async fn repositories(&self) -> Result<Vec<Repository>> {
         Ok(sqlx::query_as!(
             Repository,
-            r#"select name, forge, '' as "place!", generation from repository where deleted_at is null order by name"#
+            r#"select g.name, g.forge, '' as "place!", false as "here!", f.seen_at as "seen_at?", g.generation
+               from repository g left join repository_folder f on f.repository_id = g.id
+               where g.deleted_at is null order by g.name"#
         )
         .fetch_all(&self.read)
         .await?)

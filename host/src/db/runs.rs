@@ -144,6 +144,22 @@ impl Db {
         Ok(work)
     }
 
+    /// Whether all slots of a kernel pipeline are taken, as [`Db::runs_work`] counts them.
+    pub async fn slots_are_taken(&self, pipeline: &str) -> Result<bool> {
+        let full = sqlx::query_scalar!(
+            r#"select (select count(*) from run r where r.pipeline_id = p.id and r.verdict is null
+                   and r.deleted_at is null and (r.held_code is null
+                     or exists (select from job j join attempt a on a.job_id = j.id
+                                where j.run_id = r.id and a.state <> 'ended'))) >= coalesce(s.slots, $2) as "full!"
+               from pipeline p left join kernel_pipeline s on s.id = p.id where p.name = $1"#,
+            pipeline,
+            DEFAULT_SLOTS,
+        )
+        .fetch_optional(&self.read)
+        .await?;
+        Ok(full.unwrap_or(false))
+    }
+
     /// Whether there is a wish to start. In their order, so that the first one ends the search.
     async fn something_starts(&self) -> Result<bool> {
         let first = sqlx::query_scalar!(

@@ -43,6 +43,23 @@ impl PipelineLock {
     }
 }
 
+/// What a kernel pipeline looks at among the changes of the record; it passes all others by.
+pub const KERNEL_CHANGES: [&str; 10] = [
+    "binding",
+    "distro",
+    "host_kernel",
+    "kernel_ignore",
+    "kernel_request",
+    "kernel_state",
+    "kernel_version",
+    "note",
+    "pipeline",
+    "run",
+];
+/// Changes that are none of a pipeline's own, and that it may have passed by without writing down how far it has read;
+/// it does that at half of them.
+pub const PASSED_BY: usize = 2_000;
+
 /// A pipeline as a turn finds it.
 #[derive(Debug, Clone)]
 pub struct TurnStart {

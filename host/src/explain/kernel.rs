@@ -29,13 +29,16 @@ pub async fn kernel(db: &Db, distro: &str, version: &str) -> Result<KernelWhy> {
     let runs = db.runs(&filter, None, RUNS).await?.items;
     let requested = db.requested(id, version).await?;
     let conditions = match &pipeline {
-        Some(pipeline) => conditions(
-            &kernel,
-            pipeline,
-            wish.as_ref(),
-            &runs,
-            requested.as_deref(),
-        ),
+        Some(pipeline) => {
+            let is_full = db.slots_are_taken(&pipeline.name).await?;
+            conditions(
+                &kernel,
+                (pipeline, is_full),
+                wish.as_ref(),
+                &runs,
+                requested.as_deref(),
+            )
+        }
         None => vec![unmet(
             "pipeline",
             "there is no pipeline of kernel versions",
@@ -48,7 +51,7 @@ pub async fn kernel(db: &Db, distro: &str, version: &str) -> Result<KernelWhy> {
 
 fn conditions(
     kernel: &Kernel,
-    pipeline: &Pipeline,
+    (pipeline, is_full): (&Pipeline, bool),
     wish: Option<&Wanted>,
     runs: &[Run],
     requested: Option<&str>,
@@ -106,7 +109,7 @@ fn conditions(
         format!("a {} is wanted: {}", wish.purpose, wish.reason),
         vec![wish.decision],
     ));
-    all.push(started(&name, pipeline, wish, runs));
+    all.push(started(&name, (pipeline, is_full), wish, runs));
     all
 }
 
@@ -140,7 +143,12 @@ fn not_wanted(name: &str, kernel: &Kernel, newest: Option<&Run>) -> Condition {
     }
 }
 
-fn started(name: &str, pipeline: &Pipeline, wish: &Wanted, runs: &[Run]) -> Condition {
+fn started(
+    name: &str,
+    (pipeline, is_full): (&Pipeline, bool),
+    wish: &Wanted,
+    runs: &[Run],
+) -> Condition {
     let going = runs
         .iter()
         .find(|run| run.verdict.is_none() && run.purpose == wish.purpose);
@@ -167,9 +175,7 @@ fn started(name: &str, pipeline: &Pipeline, wish: &Wanted, runs: &[Run]) -> Cond
     }
     match (&wish.held, &pipeline.running) {
         (Some(held), _) => unmet("running", held.text.clone(), &outside, vec![]),
-        (None, Some(running))
-            if running.runs.len() >= usize::try_from(running.slots).unwrap_or(0) =>
-        {
+        (None, Some(running)) if is_full => {
             let text = format!("it waits for one of {} slots", running.slots);
             let remedy = format!("`pointsman pipeline slots {} N` gives more", pipeline.name);
             unmet("running", text, &remedy, vec![])

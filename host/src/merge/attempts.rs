@@ -9,9 +9,9 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 
 use super::Engine;
-use super::failpoint::failpoint;
 use crate::db::listen::POLL;
 use crate::db::merge::Ended;
+use crate::failpoint::failpoint;
 
 /// How long this host vouches for an attempt at a time. A host that dies lets go of it after that.
 pub(super) const LEASE: Duration = Duration::from_secs(60);

@@ -8,7 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _};
 use pointsman_jobs::store::{Object, Retry, Store, StoreError};
-use pointsman_jobs::{AttemptId, Exit, Local, Outcome, Report, Spec, State, TestOutcome, User};
+use pointsman_jobs::{
+    AttemptId, Cut, Exit, Local, Outcome, Report, Spec, State, TestOutcome, User,
+};
 use serde_json::json;
 
 use super::attempts::LEASE;
@@ -242,14 +244,39 @@ impl Backend {
     ) -> anyhow::Result<Option<(Vec<u8>, u64)>> {
         let id = AttemptId::new(key)?;
         if self.local.state(&id).await? != State::Unknown {
-            let part = self.local.read_log(&id, from, max).await?;
-            return Ok(Some((part.bytes, part.next)));
+            match self.local.read_log(&id, from, max).await {
+                Ok(part) => return Ok(Some((part.bytes, part.next))),
+                // It was kept, and its folder removed, in this moment.
+                Err(pointsman_jobs::Error::Unknown(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        let part = self.stored(key, LOG, from, max).await?;
+        // Offsets are those of the whole output there, too: whoever followed it reads on.
+        let cut = self.cut(key).await?;
+        let place = cut.map_or(from, |cut| cut.place(from));
+        // The line that says what is missing comes in one piece.
+        let max = match cut {
+            Some(cut) if place < cut.at => {
+                max.min(usize::try_from(cut.at - place).unwrap_or(usize::MAX))
+            }
+            _ => max,
+        };
+        let part = self.stored(key, LOG, place, max).await?;
         Ok(part.map(|bytes| {
-            let next = from + bytes.len() as u64;
+            let end = place + bytes.len() as u64;
+            let next = match cut {
+                _ if bytes.is_empty() => from,
+                Some(cut) => cut.offset(end),
+                None => end,
+            };
             (bytes, next)
         }))
+    }
+
+    /// What is missing in a log that was kept.
+    async fn cut(&self, key: &str) -> anyhow::Result<Option<Cut>> {
+        let text = self.stored(key, LOG_CUT, 0, 64).await?;
+        Ok(text.and_then(|text| Cut::read(&String::from_utf8_lossy(&text))))
     }
 
     /// A part of something that was kept; none: there is no such thing.
@@ -378,7 +405,10 @@ impl Backend {
     }
 
     async fn keep_log(&self, id: &AttemptId) -> anyhow::Result<u64> {
-        let log = self.local.open_log(id).await?;
+        let (log, cut) = self.local.open_log(id).await?;
+        if let Some(cut) = cut {
+            self.store.put(id.as_str(), LOG_CUT, cut).await?;
+        }
         Ok(self.store.put(id.as_str(), LOG, log).await?.bytes)
     }
 }
@@ -391,6 +421,8 @@ fn may_come(error: &anyhow::Error) -> bool {
 
 /// What the log is called in the store: no artifact is, since a job's paths are below [`FILES`].
 const LOG: &str = "log";
+/// Which part of the log is missing there, if any is.
+const LOG_CUT: &str = "log.cut";
 /// What a job's files are below.
 const FILES: &str = "files";
 

@@ -8,13 +8,14 @@ use pointsman_forge::{
     Ancestry, Built as GitBuilt, Error as GitError, Identity, Landed as GitLanded, Member,
     MergePlan, Method, Oid, Repository,
 };
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Engine;
-use super::failpoint::failpoint;
 use crate::db::merge::{
     Built, Claim, Effect, EffectKind, Ended, Landed, LanePlan, PlanMember, Renewed,
 };
+use crate::failpoint::failpoint;
 
 /// How long a worker has an effect to itself at a time; a host that dies lets go of it after that.
 const LEASE: Duration = Duration::from_secs(120);
@@ -35,21 +36,33 @@ const MAX_CHANGED: usize = 10_000;
 const IDENTITY: (&str, &str) = ("Pointsman", "pointsman@localhost");
 
 impl Engine {
-    /// Works until told to stop.
-    pub(super) async fn effects(mut self) {
+    /// Does what is in the outbox until told to stop, so many effects at once.
+    pub(super) async fn effects(mut self, at_once: usize) {
+        let mut working = JoinSet::new();
         while !self.stop.is_cancelled() {
+            if working.len() >= at_once {
+                working.join_next().await;
+                continue;
+            }
             self.commits.mark_unchanged();
             // Before the database counts, so that ours is over first.
             let asked = Instant::now();
-            match self.db.lease_effect(&self.host, LEASE).await {
-                Ok(Some(effect)) => self.act(&effect, asked + LEASE).await,
-                Ok(None) => self.wait().await,
+            match self.take_effect(LEASE).await {
+                Ok(Some(effect)) => {
+                    let engine = self.clone();
+                    working.spawn(async move { engine.act(&effect, asked + LEASE).await });
+                }
+                Ok(None) => {
+                    self.wait().await;
+                    while working.try_join_next().is_some() {}
+                }
                 Err(error) => {
                     crate::turn::log(&error);
                     self.pause().await;
                 }
             }
         }
+        while working.join_next().await.is_some() {}
     }
 
     async fn act(&self, effect: &Effect, until: Instant) {

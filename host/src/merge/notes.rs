@@ -32,7 +32,7 @@ impl Memory {
     pub(super) async fn of_pipeline(db: &Db, start: &MergeStart) -> Result<Self> {
         let mut memory = Self::default();
         if start.notes {
-            memory.notes.add(db.merge_notes_of(start.pipeline).await?);
+            memory.notes.add(db.hook_notes_of(start.pipeline).await?);
         }
         Ok(memory)
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::ask::{About, Asked, said};
+use super::ask::{About, Asked, refused, said};
 use super::facts::Subject;
 use super::question;
 use super::turn::Turn;
@@ -161,7 +161,14 @@ impl Turn<'_> {
             let answered = self
                 .asking
                 .one_of_many(bound, about, asked, Some(looked_up), end);
-            match answered.await? {
+            let answered = match answered.await? {
+                Asked::Answered(place, answer) => match plan::check_wanted(&answer, place) {
+                    Ok(()) => Asked::Answered(place, answer),
+                    Err(refusal) => refused(&refusal, end),
+                },
+                other => other,
+            };
+            match answered {
                 Asked::Answered(place, answer) => {
                     self.asking.wake(Some(pull.id), &answer.basis, end);
                     self.asking

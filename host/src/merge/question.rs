@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::db::merge::{MergeStart, PastRun, PullFacts};
-use crate::plan::merge::{Approval, Attrs, Candidate, Lane, LaneState, Need, Verdict};
+use crate::plan::merge::{Approval, Attrs, Candidate, Depend, Lane, LaneState, Need, Verdict};
 use crate::policy::wit::{gate, review, select, types};
 pub(super) use crate::turn::jobs::{run, triage};
 use crate::turn::question::{instant, packed};
@@ -100,10 +100,18 @@ pub(super) fn pull_request(start: &MergeStart, pull: &PullFacts) -> types::PullR
         changed: changed(pull),
         changed_total: pull.changed_total.unsigned_abs(),
         commands,
-        depends: vec![],
+        depends: pull.depends.iter().map(dependency).collect(),
         runs: pull.runs.iter().map(past_run).collect(),
         notes: vec![],
         attrs: attrs.into_iter().collect(),
+    }
+}
+
+fn dependency(depend: &Depend) -> types::Dependency {
+    types::Dependency {
+        subject: depend.subject.clone(),
+        state: depend.state.clone(),
+        attrs: vec![("how".to_owned(), depend.how.to_owned())],
     }
 }
 
@@ -276,7 +284,7 @@ pub(super) fn select(
                 on_tip: c.on_tip.map(verdict),
                 before: c.before.map(verdict),
                 runs: c.runs.unsigned_abs(),
-                depends: vec![],
+                depends: c.depends.iter().map(dependency).collect(),
                 tags: tags(c),
             })
             .collect(),

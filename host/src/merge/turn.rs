@@ -8,6 +8,7 @@ use chrono::Utc;
 
 use super::Engine;
 use super::ask::{About, Asked, Asking, refused, said};
+use super::dispatch::{Took, Work};
 use super::notes::Memory;
 use super::pulls::overlay;
 use super::question;
@@ -26,17 +27,12 @@ use crate::turn::call::Caller;
 /// machine, not the plugin.
 pub(super) const HOLD_RETRY: Duration = Duration::from_secs(60);
 
-/// How long a pipeline waits after a turn of it failed; each time twice as long, up to a minute.
-const FIRST_AGAIN: Duration = Duration::from_secs(1);
-
 /// Takes turns of whatever pipeline has causes and is nobody else's.
 pub(super) struct Turns {
     engine: Engine,
     caller: Caller,
     /// What pipelines hold with, and when to try that again.
     held: HashMap<i32, (Vec<Bound>, tokio::time::Instant)>,
-    /// Pipelines whose turn failed: how often, and when to try again.
-    failed: HashMap<i32, (u32, tokio::time::Instant)>,
 }
 
 impl Turns {
@@ -45,67 +41,47 @@ impl Turns {
             caller: Caller::new(engine.db.clone(), runtime, ceilings),
             engine,
             held: HashMap::new(),
-            failed: HashMap::new(),
         }
     }
 
-    /// Works until told to stop. A failure costs time and nothing else.
-    pub(super) async fn run(mut self) {
+    /// Takes turns until told to stop. A failure costs time and nothing else.
+    pub(super) async fn run(mut self, work: Work) {
+        let stop = self.engine.stop.clone();
         let mut locks: Option<TurnLocks> = None;
-        while !self.engine.stop.is_cancelled() {
-            // Read first: a commit that comes while we work then wakes us again.
-            self.engine.commits.mark_unchanged();
-            match self.round(&mut locks).await {
-                Ok(true) => {}
-                Ok(false) => self.engine.wait().await,
-                Err(error) => {
-                    locks = None;
-                    crate::turn::log(&error);
-                    self.engine.pause().await;
-                }
+        loop {
+            let due = tokio::select! {
+                () = stop.cancelled() => return,
+                next = work.next() => match next {
+                    Some(due) => due,
+                    None => return,
+                },
+            };
+            let took = self.take(&mut locks, due.pipeline).await;
+            if let Err(error) = &took {
+                locks = None;
+                // The others go on.
+                crate::turn::log(error);
             }
+            due.done(took.unwrap_or(Took::Failed));
         }
     }
 
-    /// A turn of each pipeline that has causes; says whether there may be more.
-    async fn round(&mut self, locks: &mut Option<TurnLocks>) -> Result<bool> {
-        let db = self.engine.db.clone();
-        db.wakes_due().await?;
-        let mut more = false;
-        for pipeline in db.merge_work().await? {
-            if let Some((_, until)) = self.failed.get(&pipeline)
-                && tokio::time::Instant::now() < *until
-            {
-                continue;
-            }
-            let connection = match locks {
-                Some(locks) => locks,
-                None => locks.insert(db.turn_locks().await?),
-            };
-            if !connection.take(pipeline).await? {
-                continue;
-            }
-            let taken = self.turn(pipeline).await;
-            connection.let_go(pipeline).await?;
-            match taken {
-                Ok(taken) => {
-                    self.failed.remove(&pipeline);
-                    more |= taken;
-                }
-                // The others go on.
-                Err(error) => {
-                    crate::turn::log(&error);
-                    let (tries, until) = self
-                        .failed
-                        .entry(pipeline)
-                        .or_insert((0, tokio::time::Instant::now()));
-                    let pause = FIRST_AGAIN * 2_u32.pow((*tries).min(6));
-                    *tries += 1;
-                    *until = tokio::time::Instant::now() + pause;
-                }
-            }
+    /// A turn of this pipeline, unless another host is at it.
+    async fn take(&mut self, locks: &mut Option<TurnLocks>, pipeline: i32) -> Result<Took> {
+        let connection = match locks {
+            Some(locks) => locks,
+            None => locks.insert(self.engine.db.turn_locks().await?),
+        };
+        if !connection.take(pipeline).await? {
+            return Ok(Took::Nothing);
         }
-        Ok(more)
+        let taken = self.turn(pipeline).await;
+        connection.let_go(pipeline).await?;
+        Ok(if taken? {
+            Took::Something
+        } else {
+            Took::Nothing
+        })
     }
 
     /// One turn, if there is anything to do.
@@ -119,6 +95,11 @@ impl Turns {
             return Ok(false);
         };
         if start.paused || (start.causes.is_empty() && !start.reactions) {
+            return Ok(false);
+        }
+        // Its jobs would be told of a folder that is not there.
+        let mark = start.mark.as_deref();
+        if !self.engine.sees(pipeline, &start.repository, mark) {
             return Ok(false);
         }
         if let Some((bindings, until)) = self.held.get(&pipeline)
@@ -192,8 +173,10 @@ impl Turn<'_> {
     /// Everything about these pull requests; what is remembered of them is at hand from here on.
     pub(super) async fn facts(&self, ids: &[i64]) -> Result<Vec<PullFacts>> {
         let (db, memory) = (&self.engine.db, &self.asking.memory);
-        let pulls = db.pull_facts(self.start(), self.tip, ids).await?;
-        Memory::read(memory, db, self.start(), ids).await?;
+        let (pulls, ()) = tokio::try_join!(
+            db.pull_facts(self.start(), self.tip, ids),
+            Memory::read(memory, db, self.start(), ids)
+        )?;
         memory.borrow_mut().meet(&pulls);
         Ok(pulls)
     }
@@ -207,7 +190,11 @@ impl Turn<'_> {
             return Ok(());
         }
         let standings = self.look_at_pulls(end).await?;
-        let mut candidates = self.engine.db.candidates(start, self.tip).await?;
+        // Not beside the policies: a look-up of theirs parks this thread, and takes the wake-up of what else is awaited.
+        let (mut candidates, (mut lanes, ended)) = tokio::try_join!(
+            self.engine.db.candidates(start, self.tip),
+            self.engine.db.lanes(start.pipeline),
+        )?;
         for (standing, pull) in &standings {
             // One that has another head by now was not asked about.
             let same = |c: &&mut Candidate| c.id == pull.id && c.head == pull.head;
@@ -215,7 +202,6 @@ impl Turn<'_> {
                 overlay(candidate, standing);
             }
         }
-        let (mut lanes, ended) = self.engine.db.lanes(start.pipeline).await?;
         if self.engine.db.tip(start.pipeline).await?.as_deref() != Some(self.tip) {
             // It moved since the turn began: lanes that landed meanwhile are gone from those that live, and what
             // stood on them would look left behind. The causes bring the next turn.
@@ -278,9 +264,9 @@ impl Turn<'_> {
         end: &mut MergeEnd,
     ) -> Result<()> {
         let start = self.start();
-        let mut members = self.facts(&lane.members).await?;
+        let (mut members, changed) =
+            tokio::try_join!(self.facts(&lane.members), self.changed(lane))?;
         members.sort_by_key(|m| lane.members.iter().position(|id| *id == m.id));
-        let changed = self.changed(lane).await?;
         let mut work = question::lane(start, lane, &members, changed.as_ref(), &self.place);
         let subject = format!("lane {}", lane.id.unwrap_or_default());
         let asked = crate::policy::wit::gate::Question(work.clone());
@@ -440,9 +426,9 @@ impl Turn<'_> {
         if nothing_ended {
             return Ok(());
         }
-        let mut members = self.facts(&lane.members).await?;
+        let (mut members, changed) =
+            tokio::try_join!(self.facts(&lane.members), self.changed(lane))?;
         members.sort_by_key(|m| lane.members.iter().position(|id| *id == m.id));
-        let changed = self.changed(lane).await?;
         let work = question::lane(start, lane, &members, changed.as_ref(), &self.place);
         let subject = format!("lane {}", lane.id.unwrap_or_default());
         let asked = question::triage(work, jobs);
@@ -543,7 +529,11 @@ impl Turn<'_> {
             .filter_map(|lane| lane.commit.as_deref())
             .chain([self.tip])
             .collect();
-        tried.extend(self.engine.db.tried_on(start.pipeline, &bases).await?);
+        let (on_these, branch) = tokio::try_join!(
+            self.engine.db.tried_on(start.pipeline, &bases),
+            self.engine.db.branch_runs(start.pipeline),
+        )?;
+        tried.extend(on_these);
         // What was tried here first: a policy that knows it wishes for something else.
         let mut ended_now: Vec<Lane> = vec![];
         for lane in tried.iter().take(ENDED_LANES).chain(ended) {
@@ -552,7 +542,6 @@ impl Turn<'_> {
             }
         }
         ended_now.sort_by_key(|lane| std::cmp::Reverse(lane.id));
-        let branch = self.engine.db.branch_runs(start.pipeline).await?;
         let asked = question::select(start, self.tip, candidates, &living, &ended_now, &branch);
         let about = About {
             subject: &start.target,

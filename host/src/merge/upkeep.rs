@@ -22,6 +22,8 @@ const LEASE: Duration = Duration::from_secs(5 * 3_600);
 const _: () = assert!(LEASE.as_secs() > pointsman_forge::limits::COMPACT.as_secs());
 /// Attempts that are read at once.
 const STORE_PAGE: i64 = 100;
+/// Attempts that cannot be removed, after which the others are left for the next time.
+const STORE_GIVES_UP: u64 = 100;
 /// Rows of each table that are deleted at once.
 const ROWS_PAGE: i64 = 1_000;
 
@@ -54,7 +56,7 @@ impl Engine {
                     return;
                 }
                 // One that another host has is that one's to look after.
-                if self.forge.has(&repository) {
+                if self.has(&repository) {
                     let name = format!("git/{repository}");
                     let work = self.tidy(&repository, days.artifacts);
                     self.due(&name, GIT_EVERY, work).await;
@@ -111,6 +113,10 @@ impl Engine {
                 .store_due(i32::from(days), after, STORE_PAGE)
                 .await?;
             let Some(last) = due.last() else { break };
+            if failures >= STORE_GIVES_UP {
+                // It is the store that fails, and not these.
+                break;
+            }
             after = Some((last.ended_at, last.id));
             for attempt in &due {
                 match self.backend.remove(&attempt.key).await {

@@ -154,6 +154,7 @@ impl Engine {
 
     async fn look(&self, troubles: &mut Troubles) -> anyhow::Result<()> {
         troubles.forget_old(Instant::now());
+        self.look_at_folders().await?;
         let mut look = Look {
             branches: HashMap::new(),
             troubles,
@@ -213,6 +214,9 @@ impl Engine {
 
     /// The branches of a repository; none: another host has it, or it cannot be read for now.
     async fn branches<'s>(&self, repository: &str, look: &'s mut Look<'_>) -> Option<&'s Branches> {
+        if self.elsewhere.has(repository) {
+            return None;
+        }
         if !look.branches.contains_key(repository) {
             let what = Subject::Repository(repository.to_owned());
             let mut found = None;

@@ -78,10 +78,7 @@ pub fn sound(key: &str, value: Option<&str>) -> Result<(), Refused> {
         );
     }
     if value.is_some_and(|value| value.contains('\0')) {
-        return refuse(
-            "note-text",
-            format!("the note `{}` holds a NUL", cut(key, SHOWN)),
-        );
+        return refuse("nul", format!("the note `{}` holds a NUL", cut(key, SHOWN)));
     }
     Ok(())
 }
@@ -100,7 +97,7 @@ pub(super) fn check_tags(tags: &Attrs) -> Result<(), Refused> {
         let shown = cut(name, SHOWN);
         if name.len() > MAX_TAG_NAME_BYTES || !name.split('.').all(word) {
             return refuse(
-                "tag-name",
+                "bad-tag",
                 format!(
                     "`{shown}` is no name of a tag: dotted lower-case words of {MAX_TAG_NAME_BYTES} bytes at most"
                 ),
@@ -108,7 +105,7 @@ pub(super) fn check_tags(tags: &Attrs) -> Result<(), Refused> {
         }
         if value.len() > MAX_TAG_BYTES {
             return refuse(
-                "tag-too-long",
+                "bad-tag",
                 format!(
                     "the tag `{shown}` has {} bytes, and {MAX_TAG_BYTES} are the most",
                     value.len()
@@ -116,10 +113,10 @@ pub(super) fn check_tags(tags: &Attrs) -> Result<(), Refused> {
             );
         }
         if value.contains('\0') {
-            return refuse("tag-text", format!("the tag `{shown}` holds a NUL"));
+            return refuse("nul", format!("the tag `{shown}` holds a NUL"));
         }
         if !named.insert(name) {
-            return refuse("tag-twice", format!("the answer has two tags `{shown}`"));
+            return refuse("bad-tag", format!("the answer has two tags `{shown}`"));
         }
     }
     Ok(())
@@ -139,7 +136,7 @@ pub(super) fn hand_on(tags: &mut Attrs, later: &Attrs) -> Result<(), Refused> {
 fn too_many(tags: usize) -> Result<(), Refused> {
     if tags > MAX_TAGS {
         return refuse(
-            "tags-too-many",
+            "too-many-tags",
             format!("{tags} tags would be handed on, and {MAX_TAGS} are the most"),
         );
     }
@@ -174,7 +171,7 @@ mod tests {
             (vec![note("a\u{85}", Some("1"))], "note-key"),
             (vec![note("a", Some(&long))], "note-too-long"),
             (vec![note(&"y".repeat(1_025), None)], "note-too-long"),
-            (vec![note("a", Some("\0"))], "note-text"),
+            (vec![note("a", Some("\0"))], "nul"),
             (vec![note("a", None), note("a", None)], "note-twice"),
         ] {
             assert_eq!(
@@ -203,19 +200,19 @@ mod tests {
     #[test]
     fn tags_have_a_form_and_a_limit() {
         for (tags, code) in [
-            (vec![pair("", "v")], "tag-name"),
-            (vec![pair("a..b", "v")], "tag-name"),
-            (vec![pair("Risk", "v")], "tag-name"),
-            (vec![pair(&"a".repeat(65), "v")], "tag-name"),
-            (vec![pair("a", &"v".repeat(257))], "tag-too-long"),
-            (vec![pair("a", "\0")], "tag-text"),
+            (vec![pair("", "v")], "bad-tag"),
+            (vec![pair("a..b", "v")], "bad-tag"),
+            (vec![pair("Risk", "v")], "bad-tag"),
+            (vec![pair(&"a".repeat(65), "v")], "bad-tag"),
+            (vec![pair("a", &"v".repeat(257))], "bad-tag"),
+            (vec![pair("a", "\0")], "nul"),
             (
                 vec![pair("a", "v"), pair("b", "v"), pair("a", "w")],
-                "tag-twice",
+                "bad-tag",
             ),
             (
                 (0..33).map(|n| pair(&format!("t{n}"), "")).collect(),
-                "tags-too-many",
+                "too-many-tags",
             ),
         ] {
             assert_eq!(check_tags(&tags).unwrap_err().code, code, "{tags:?}");
@@ -233,7 +230,7 @@ mod tests {
         let more: Attrs = (0..MAX_TAGS - 1)
             .map(|n| pair(&format!("t{n}"), ""))
             .collect();
-        assert_eq!(hand_on(&mut tags, &more).unwrap_err().code, "tags-too-many");
+        assert_eq!(hand_on(&mut tags, &more).unwrap_err().code, "too-many-tags");
     }
 
     proptest! {

@@ -14,9 +14,9 @@ mod tests;
 use chrono::{DateTime, Utc};
 
 pub use landing::{landable, may_begin, outdated, promote, stale};
-pub use lanes::{GIVEN_UP, MAX_LANES, Wanted, lanes, oldest_approved};
+pub use lanes::{GIVEN_UP, MAX_LANES, UNWANTED, Wanted, lanes, oldest_approved};
 pub use react::{Act, acts};
-pub use standing::{Said, approval, need};
+pub use standing::{Said, approval, check_wanted, need};
 
 pub use super::jobs::{
     Attempt, Attrs, Job, JobState, RETESTS, Triaged, Verdict, Why, after, digest, jobs, reusable,
@@ -107,6 +107,27 @@ pub struct Candidate {
     pub runs: i32,
     /// It is known that it does not merge with the tip.
     pub conflict: bool,
+    /// What it needs before it.
+    pub depends: Vec<Depend>,
+}
+
+/// A pull request that another one needs before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Depend {
+    /// Its number, behind `name#` if it is of another repository.
+    pub subject: String,
+    /// open, landed, closed; unknown: there is none.
+    pub state: String,
+    /// line: the description names it; stack: the target is its branch.
+    pub how: &'static str,
+}
+
+impl Depend {
+    /// Whether what needs it may land, as far as it goes. A stack does not wait: to land on the branch of another one
+    /// is what its target says, and `main` may itself be proposed for a release.
+    pub(super) fn lets_land(&self) -> bool {
+        self.state == "landed" || self.how == "stack"
+    }
 }
 
 /// Where a lane is.

@@ -15,9 +15,17 @@ pub struct Run {
     pub verdict: Option<Verdict>,
     /// Why it does not go on: code and text.
     pub held: Option<(String, String)>,
+    /// The host itself ended it, and its verdict says nothing of the version.
+    pub called_off: bool,
 }
 
 impl Run {
+    /// Ends as one that nobody wants any more.
+    pub fn call_off(&mut self, jobs: &mut [Job], unwanted: &Unwanted) {
+        self.end(jobs, Verdict::Inconclusive, unwanted.why());
+        self.called_off = true;
+    }
+
     /// Ends with that verdict. What still runs of it need not go on.
     pub fn end(&mut self, jobs: &mut [Job], verdict: Verdict, why: Why) {
         for job in jobs {
@@ -104,6 +112,7 @@ mod tests {
             why: Why::host("jobs.templated", ""),
             verdict: None,
             held: None,
+            called_off: false,
         }
     }
 
@@ -141,14 +150,15 @@ mod tests {
         began(&mut jobs[0], None);
         jobs[1].attempts.push(Attempt::planned(1));
         run.hold("trapped", "it trapped");
-        let why = Unwanted::Ignored("all".to_owned(), "Nobody runs it".to_owned()).why();
-        run.end(&mut jobs, Verdict::Inconclusive, why);
+        let why = Unwanted::Ignored("all".to_owned(), "Nobody runs it".to_owned());
+        run.call_off(&mut jobs, &why);
         assert_eq!(
             jobs[0].attempts[0].cancel.as_deref(),
             Some("cancelled: the version is ignored (all): Nobody runs it")
         );
         assert!(jobs[1].attempts.is_empty());
         assert_eq!((run.verdict, run.held), (Some(Verdict::Inconclusive), None));
+        assert!(run.called_off);
     }
 
     #[test]

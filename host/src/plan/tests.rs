@@ -239,10 +239,10 @@ fn nonsense_is_refused_with_a_code_of_its_own() {
     let mut tagged = answer(vec![], &[]);
     tagged.basis.tags.push(("Risk".into(), "high".into()));
     let refusal = ignore(&versions, &rules, &[(3, answer(vec![], &[])), (4, tagged)]).unwrap_err();
-    assert_eq!((refusal.code, refusal.decision), ("tag-name", Some(4)));
+    assert_eq!((refusal.code, refusal.decision), ("bad-tag", Some(4)));
     let mut odd = answer(vec![], &[]);
     odd.basis.attrs.push(("host.secret".into(), "x".into()));
-    assert_eq!(refused(odd), "attr-unknown");
+    assert_eq!(refused(odd), "unknown-attr");
 
     let kernels = [kernel(0, 2)];
     let refused = |answer| {

@@ -1,22 +1,20 @@
 //! One turn of a kernel pipeline's runs.
 
-use chrono::{DateTime, Utc};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use std::cell::RefCell;
 
+use chrono::Utc;
+
+use super::ask::{Asking, Said};
 use super::{Runs, question};
-use crate::db::runs::{HeldWish, Living, NOBODY, RunsEnd, RunsStart, Start, Subject, Wish};
+use crate::db::runs::{HeldWish, Living, NOBODY, RunsEnd, Start, Subject, Wish};
 use crate::error::Result;
 use crate::plan::jobs::{self as plan, Job, JobState, Why};
 use crate::plan::runs::{Run, free};
-use crate::plan::{self as checks, Refused};
-use crate::policy::Asks;
 use crate::policy::wit::{run, triage, types};
 use crate::turn::Stopped;
-use crate::turn::answer::{refuse, sound, why};
-use crate::turn::call::{Call, HasBasis};
-use crate::turn::facts::Record;
+use crate::turn::answer::{refuse, why};
 use crate::turn::jobs as asks;
+use crate::turn::notes::Notes;
 
 /// Wishes that one turn asks about: bounds its calls, where most of them are for somebody else to make.
 const WISHES_PER_TURN: i64 = 32;
@@ -27,22 +25,6 @@ const HELD_PER_TURN: usize = 8;
 /// How long a run whose policy cannot answer waits until it is asked again: what failed may have been the machine,
 /// not the plugin.
 const HOLD_RETRY: chrono::Duration = chrono::Duration::seconds(60);
-
-/// What a turn asks with.
-struct Asking<'a> {
-    start: &'a RunsStart,
-    at: DateTime<Utc>,
-}
-
-/// What a chain said: its first binding that did not abstain.
-enum Said<A> {
-    /// The place of the decision, and the answer.
-    Answered(usize, A),
-    /// Nobody did.
-    Abstained,
-    /// It could not: code and text.
-    Held(String, String),
-}
 
 impl Runs {
     /// One turn. Says whether there may be more to do at once.
@@ -74,9 +56,14 @@ impl Runs {
             }
             Err(Stopped::Host(error)) => return Err(error),
         };
+        let mut notes = Notes::default();
+        if !start.bindings.is_empty() {
+            notes.add(self.db.hook_notes_of(pipeline).await?);
+        }
         let asking = Asking {
             start: &start,
             at: Utc::now(),
+            notes: RefCell::new(notes),
         };
         let mut end = RunsEnd::default();
         if !is_broken {
@@ -108,6 +95,7 @@ impl Runs {
         if may_begin && free > 0 {
             self.begin(&asking, free, &mut end).await?;
         }
+        end.notes = asking.notes.take().into_changes();
         let did = !end.causes.is_empty()
             || !end.starts.is_empty()
             || !end.runs.is_empty()
@@ -141,12 +129,13 @@ impl Runs {
             why: Why::default(),
             verdict: None,
             held: living.held.clone(),
+            called_off: false,
         };
         let was = run.clone();
         match &living.unwanted {
             Some(unwanted) => {
                 plan::settle(&mut jobs);
-                run.end(&mut jobs, plan::Verdict::Inconclusive, unwanted.why());
+                run.call_off(&mut jobs, unwanted);
             }
             None => {
                 self.judge(asking, &living.subject, &mut run, &mut jobs, end)
@@ -210,8 +199,11 @@ impl Runs {
         let question = asks::run(work);
         let said: Said<run::Answer> = self.ask(asking, &wish.subject, 1, &question, end).await?;
         Ok(match said {
-            Said::Answered(place, answer) => match plan::jobs(&answer, place) {
-                Ok(jobs) => Ok((jobs, why(&answer.basis.reason, place))),
+            Said::Answered(place, about, answer) => match plan::jobs(&answer, place) {
+                Ok(jobs) => {
+                    asking.remember(about, place, &answer.basis);
+                    Ok((jobs, why(&answer.basis.reason, place)))
+                }
                 Err(refused) => {
                     refuse(&mut end.decisions, &refused);
                     Err((refused.code.to_owned(), refused.text))
@@ -242,6 +234,7 @@ impl Runs {
             why,
             verdict: None,
             held: None,
+            called_off: false,
         };
         // One of which every job is skipped has ended already.
         self.judge(asking, &wish.subject, &mut run, &mut jobs, end)
@@ -285,9 +278,10 @@ impl Runs {
                 run.hold(&code, &text);
                 end.wakes.push(asking.at + HOLD_RETRY);
             }
-            Said::Answered(place, answer) => {
+            Said::Answered(place, about, answer) => {
                 match plan::triage(jobs, &[], &answer, place, asking.at) {
                     Ok(triaged) => {
+                        asking.remember(about, place, &answer.basis);
                         for cancelled in triaged.cancelled {
                             plan::stop(&mut jobs[cancelled], "`triage` does not need it any more");
                         }
@@ -312,71 +306,5 @@ impl Runs {
     ) -> Result<types::Work> {
         let past = self.db.past_runs(subject, run).await?;
         Ok(question::work(&asking.start.name, subject, &past))
-    }
-
-    /// Asks a chain.
-    async fn ask<Q>(
-        &self,
-        asking: &Asking<'_>,
-        subject: &Subject,
-        items: usize,
-        question: &Q,
-        end: &mut RunsEnd,
-    ) -> Result<Said<Q::Answer>>
-    where
-        Q: Asks + Serialize,
-        Q::Answer: Serialize + DeserializeOwned + HasBasis,
-    {
-        let hook = Q::HOOK.name();
-        let name = subject.name();
-        for bound in asking.start.bindings.iter().filter(|b| b.hook == hook) {
-            let call = Call {
-                id: asking.start.pipeline,
-                pipeline: &asking.start.name,
-                bound,
-                subject: &name,
-                items,
-                notes: vec![],
-                attrs: vec![],
-                at: asking.at,
-                prepared: None,
-                known: None,
-            };
-            let mut facts = Record::new(&self.db, subject.distro_id);
-            let called = self
-                .caller
-                .call(&call, question, &mut facts, &mut end.decisions);
-            let answer = match called.await {
-                Ok(Some(answer)) => answer,
-                Ok(None) => continue,
-                Err(Stopped::Held(hold)) => return Ok(Said::Held(hold.code, hold.text)),
-                Err(Stopped::Host(error)) => return Err(error),
-            };
-            let place = end.decisions.len() - 1;
-            let basis = answer.basis();
-            let sound = sound(basis, end.decisions.get(place)).and_then(|()| {
-                match basis.notes.is_empty() {
-                    true => Ok(()),
-                    false => {
-                        let text = "this host keeps no notes for jobs of kernel versions yet";
-                        Err(("notes-unsupported", text.to_owned()))
-                    }
-                }
-            });
-            if let Err((code, text)) = sound {
-                let refused = Refused {
-                    code,
-                    text,
-                    decision: Some(place),
-                };
-                refuse(&mut end.decisions, &refused);
-                return Ok(Said::Held(refused.code.to_owned(), refused.text));
-            }
-            if let Some(at) = checks::earliest([answer.basis()], asking.at) {
-                end.wakes.push(at);
-            }
-            return Ok(Said::Answered(place, answer));
-        }
-        Ok(Said::Abstained)
     }
 }

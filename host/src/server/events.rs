@@ -30,7 +30,7 @@ const STREAM_PAGE: u32 = 500;
 pub(super) struct ListEvents {
     /// Behind this event: its `cursor`.
     after: Option<String>,
-    /// The same: `next` of the page before.
+    /// The same: `next` of the page before. It may stand beside the `after` of the first page, and counts then.
     cursor: Option<String>,
     /// Of this table: `kernel_version`, `distro`, `run`, ...
     kind: Option<String>,
@@ -73,10 +73,11 @@ pub(super) async fn list_events(
     Query(query): Query<ListEvents>,
 ) -> Result<Json<Page<Event>>> {
     let tag = app.db.epoch_tag().await?;
+    // Of both, the cursor is of the page that comes next, and thus further on.
     let from = query
-        .after
+        .cursor
         .as_deref()
-        .or(query.cursor.as_deref())
+        .or(query.after.as_deref())
         .map(|cursor| app.db.event_position(&tag, cursor))
         .transpose()?;
     let direction = if query.newest {
@@ -112,8 +113,8 @@ pub(super) async fn follow_events(
         .get("last-event-id")
         .map(|id| id.to_str().unwrap_or("?"));
     let from = match last_seen
-        .or(query.after.as_deref())
         .or(query.cursor.as_deref())
+        .or(query.after.as_deref())
     {
         Some(cursor) => Some(app.db.event_position(&tag, cursor)?),
         None if query.since.is_some() || query.generation.is_some() => None,

@@ -11,6 +11,7 @@ use super::distros::Why;
 use super::extract::{IfMatch, Json, Path, Query};
 use crate::db::pipeline::{Bind, Place};
 use crate::error::{Result, invalid};
+use crate::failpoint::failpoint;
 
 /// The last place of a chain.
 const MAX_POSITION: i32 = 15;
@@ -106,6 +107,7 @@ pub(super) async fn put_binding(
         .check_binding(&kind, &body.digest, &hook, &body.settings)
         .await?;
     app.plugins.check_limits(&body.limits)?;
+    failpoint("bind-checked");
     let mut batch = app
         .db
         .begin(&actor, body.comment.as_deref(), || {
@@ -125,7 +127,10 @@ pub(super) async fn put_binding(
             expected,
         )
         .await?;
-    Ok(Json(batch.commit(written).await?))
+    failpoint("bind-written");
+    let written = batch.commit(written).await?;
+    failpoint("bind-committed");
+    Ok(Json(written))
 }
 
 /// Takes a binding away.

@@ -67,6 +67,7 @@ pub(super) async fn list_repositories(
     let mut items = app.db.repositories().await?;
     for repository in &mut items {
         repository.place = app.engine.place(&repository.name);
+        repository.here = app.engine.has(&repository.name);
     }
     Ok(Json(Page { items, next: None }))
 }
@@ -89,7 +90,9 @@ pub(super) async fn create_repository(
     app.engine
         .create_repository(&body.name, &body.branch)
         .await?;
-    Ok(Json(batch.commit(written).await?))
+    let written = batch.commit(written).await?;
+    app.engine.claim_folders().await?;
+    Ok(Json(written))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -5,13 +5,6 @@ use crate::plan::jobs::Why;
 use crate::plan::{self, Refused};
 use crate::policy::wit::types::{Basis, Reason};
 
-/// Tags of one answer, as the contract says.
-const MAX_TAGS: usize = 32;
-/// Bytes of a tag's name.
-const MAX_TAG_NAME: usize = 64;
-/// Bytes of a tag's value.
-const MAX_TAG_VALUE: usize = 256;
-
 /// What every answer must keep to; `made` is its decision.
 pub(crate) fn sound(basis: &Basis, made: Option<&Made>) -> Result<(), (&'static str, String)> {
     if let Some(Made::New(made)) = made
@@ -20,31 +13,7 @@ pub(crate) fn sound(basis: &Basis, made: Option<&Made>) -> Result<(), (&'static 
         let text = "a NUL is in the answer, which the record cannot keep";
         return Err(("nul", text.to_owned()));
     }
-    if basis.tags.len() > MAX_TAGS {
-        let text = format!("{} tags, and {MAX_TAGS} may be", basis.tags.len());
-        return Err(("too-many-tags", text));
-    }
-    for (name, value) in &basis.tags {
-        let good =
-            |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'.' | b'-' | b'_');
-        if name.is_empty() || name.len() > MAX_TAG_NAME || !name.bytes().all(good) {
-            let text = format!(
-                "a tag's name has lower-case letters, digits, dots and dashes, at most {MAX_TAG_NAME}"
-            );
-            return Err(("bad-tag", text));
-        }
-        if value.len() > MAX_TAG_VALUE {
-            let text = format!("the tag `{name}` has more than {MAX_TAG_VALUE} bytes");
-            return Err(("bad-tag", text));
-        }
-    }
-    for (key, _) in &basis.attrs {
-        if !key.starts_with("x-") {
-            let key: String = key.chars().filter(|c| !c.is_control()).take(64).collect();
-            return Err(("unknown-attr", format!("the attr `{key}` is not known")));
-        }
-    }
-    Ok(())
+    plan::basis(basis, &[]).map_err(|refused| (refused.code, refused.text))
 }
 
 /// Whether a string of this JSON text has a NUL: the one escape of it that is not itself escaped.

@@ -276,6 +276,10 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>, Stopped> {
     serde_json::to_vec(value).map_err(|e| Error::Internal(e.into()).into())
 }
 
+/// Bits of a seed, as the contract says: what a number of JavaScript holds exactly. Nobody needs more to
+/// draw lots, and a plugin then draws the same whatever language it is written in.
+const SEED_BITS: u32 = 53;
+
 /// The same for one subject, so that a random choice stays put.
 fn seed(pipeline: &str, hook: &str, subject: &str) -> u64 {
     let digest = Sha256::digest(format!("{pipeline}\0{hook}\0{subject}"));
@@ -283,4 +287,26 @@ fn seed(pipeline: &str, hook: &str, subject: &str) -> u64 {
         .iter()
         .take(8)
         .fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+        >> (u64::BITS - SEED_BITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_of_its_subject_and_a_number_of_any_language() {
+        let seeds: std::collections::HashSet<u64> = (0..1_000)
+            .map(|n| seed("main", "select", &format!("#{n}")))
+            .collect();
+        assert_eq!(seeds.len(), 1_000);
+        assert!(
+            seeds
+                .iter()
+                .all(|seed| *seed as f64 as u64 == *seed && *seed < 1 << SEED_BITS)
+        );
+        assert!(seeds.iter().any(|seed| *seed > 1 << (SEED_BITS - 2)));
+        assert_eq!(seed("main", "select", "#7"), seed("main", "select", "#7"));
+        assert_ne!(seed("main", "select", "#7"), seed("main", "gate", "#7"));
+    }
 }

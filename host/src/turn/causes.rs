@@ -149,6 +149,11 @@ impl Causes {
         Ok(causes)
     }
 
+    /// Whether there is nothing to ask.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ignore.is_empty() && self.advance.is_empty() && self.sweeps.is_empty()
+    }
+
     /// Everything that a hook of the kernel pipeline is asked about.
     fn sweep_all(&mut self, hook: Option<&str>) {
         let hook = match hook {

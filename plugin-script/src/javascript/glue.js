@@ -25,15 +25,25 @@ globalThis.console = { log: print, info: print, warn: print, error: print, debug
 /** The name that the engine gives to this file. */
 const THIS_FILE = "/package.json:";
 
+/** The engine gives numbers of 32 bits from 2^31 on as negative ones, and takes them so. */
+function unsigned(number) {
+    return number < 0 ? number + 0x100000000 : number;
+}
+
 /** What makes of a value of the contract one for the policy; null where they are the same. */
 function reader(shape) {
     if (shape === "attrs") return Object.fromEntries;
     if (shape === "packed") return (text) => text.split("\0").slice(0, -1);
+    if (shape === "u32") return unsigned;
     if (!Array.isArray(shape)) return null;
     const [kind, inner] = shape;
     if (kind === "list") {
         const read = reader(inner);
-        return read && ((items) => items.map((item) => read(item)));
+        if (!read) return null;
+        return (items) => {
+            for (let n = 0; n < items.length; n += 1) items[n] = read(items[n]);
+            return items;
+        };
     }
     if (kind === "option") {
         const read = reader(inner);
@@ -52,6 +62,14 @@ function reader(shape) {
     if (kind === "record") {
         const reads = shape[2].map(([name, of]) => [name, reader(of)]).filter(([, read]) => read);
         if (reads.length === 0) return null;
+        if (reads.length === 1 && reads[0][1] === unsigned) {
+            // There may be ten thousand of these.
+            const name = reads[0][0];
+            return (record) => {
+                if (record[name] < 0) record[name] = unsigned(record[name]);
+                return record;
+            };
+        }
         return (record) => {
             for (const [name, read] of reads) record[name] = read(record[name]);
             return record;
@@ -115,7 +133,7 @@ function writer(shape) {
         return (value) => {
             if (value === undefined) return 0;
             if (!Number.isInteger(value) || value < least || value > most) throw Misfit.of(value, wanted);
-            return value;
+            return shape === "u32" ? value | 0 : value;
         };
     }
     if (shape === "attrs") {

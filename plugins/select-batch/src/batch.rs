@@ -218,8 +218,12 @@ fn next_batch<'a>(
     while members.len() > 1 && failed_here(&members) {
         members.truncate(members.len().div_ceil(2));
     }
+    let is_tested = match members.len() {
+        1 => "is tested by itself",
+        _ => "are tested by themselves",
+    };
     let text = format!(
-        "{} is tested by itself, as the batch {} did not pass.",
+        "{} {is_tested}, as the batch {} did not pass.",
         told(&members),
         numbers(&set.numbers)
     );

@@ -1,7 +1,7 @@
 //! Why a pull request has no lane.
 
 use pointsman_sdk::select::Candidate;
-use pointsman_sdk::{Approval, Dependency, Need, Reason};
+use pointsman_sdk::{Approval, Dependency, Need, Reason, attr};
 
 use super::{Alone, Board, is_gone};
 use crate::text::short;
@@ -104,13 +104,17 @@ pub(crate) fn gated(candidate: &Candidate) -> Option<Reason> {
     Some(Reason::new(code, text))
 }
 
-fn depends(candidate: &Candidate, with: &[u64]) -> Option<Reason> {
+/// What it has to wait for. A stack does not wait: to land on the branch of another one is what its target says, and
+/// `main` may itself be proposed for a release.
+pub(super) fn depends(candidate: &Candidate, with: &[u64]) -> Option<Reason> {
     let is_met = |dependency: &&Dependency| {
         let is_before = dependency
             .subject
             .parse()
             .is_ok_and(|number| with.contains(&number));
-        dependency.state == "landed" || (dependency.state == "open" && is_before)
+        dependency.state == "landed"
+            || (dependency.state == "open" && is_before)
+            || attr(&dependency.attrs, "how") == Some("stack")
     };
     let open = candidate
         .depends
@@ -125,7 +129,9 @@ fn depends(candidate: &Candidate, with: &[u64]) -> Option<Reason> {
         "closed" => format!(
             "It depends on {subject}, which was closed: take the dependency out, or have that one opened again."
         ),
-        _ => format!("It depends on {subject}, of which nobody knows whether it landed."),
+        _ => format!(
+            "It depends on {subject}, which nobody knows here: correct or remove that line of the description."
+        ),
     };
     Some(Reason::new("depends.open", text))
 }

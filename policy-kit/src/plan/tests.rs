@@ -1,5 +1,5 @@
-use pointsman_sdk::Verdict;
 use pointsman_sdk::select::Answer;
+use pointsman_sdk::{Dependency, Verdict};
 
 use super::*;
 use crate::rehearsal::rules::code;
@@ -68,6 +68,34 @@ fn what_is_known_not_to_merge_has_no_lane() {
     let one = &stage.question.candidates[0];
     let code = board.obstacle(one, &[]).map(|reason| reason.code);
     assert_eq!(code.as_deref(), Some("tip.conflict"));
+}
+
+#[test]
+fn what_it_depends_on_has_to_land_first_and_a_stack_does_not_wait() {
+    let depends = |subject: &str, state: &str, how: &str| {
+        let mut one = approved(1);
+        one.depends = vec![pointsman_sdk::Dependency {
+            subject: subject.to_owned(),
+            state: state.to_owned(),
+            attrs: vec![("how".to_owned(), how.to_owned())],
+        }];
+        let stage = Rehearsal::new(1, vec![one]);
+        let history = History::of(&stage.question);
+        let board = Board::new(&[], &stage.question, &history);
+        let reason = board.obstacle(&stage.question.candidates[0], &[]);
+        reason.map(|reason| reason.text)
+    };
+    assert_eq!(depends("7", "landed", "line"), None);
+    assert_eq!(depends("7", "open", "stack"), None);
+    let waits = [
+        ("7", "open", "It depends on #7, which has to land first."),
+        ("lib#7", "closed", "It depends on lib#7, which was closed"),
+        ("7", "unknown", "It depends on #7, which nobody knows here"),
+    ];
+    for (subject, state, text) in waits {
+        let told = depends(subject, state, "line").unwrap();
+        assert!(told.starts_with(text), "{told}");
+    }
 }
 
 #[test]
@@ -210,4 +238,67 @@ fn what_has_passed_leaves_room_for_what_has_not() {
     assert_eq!(known, 300);
     stage.question.candidates.push(approved(301));
     assert!(members(&plan(&mut stage)).contains(&vec![301]));
+}
+
+#[test]
+fn a_lane_ends_when_a_description_names_what_has_to_land_first() {
+    let open = |subject: &str| Dependency {
+        subject: subject.to_owned(),
+        state: "open".to_owned(),
+        attrs: Vec::new(),
+    };
+    let mut stage = Rehearsal::new(2, vec![approved(1), candidate(2)]);
+    assert!(members(&plan(&mut stage)).contains(&vec![1]));
+    assert!(members(&plan(&mut stage)).contains(&vec![1]), "it goes on");
+    stage.question.candidates[0].depends.push(open("2"));
+    let answer = plan(&mut stage);
+    assert!(!members(&answer).contains(&vec![1]), "{answer:?}");
+    assert_eq!(code(&answer, 1), "depends.open");
+    // Taken out again, it runs anew.
+    stage.question.candidates[0].depends.clear();
+    assert!(members(&plan(&mut stage)).contains(&vec![1]));
+}
+
+#[test]
+fn what_a_lane_depends_on_may_be_before_it_in_the_lane_or_below() {
+    let mut stage = Rehearsal::new(2, vec![approved(1), approved(2), approved(3)]);
+    plan(&mut stage);
+    let question = &mut stage.question;
+    for (number, needs) in [(1, "2"), (2, "1")] {
+        let one = question
+            .candidates
+            .iter_mut()
+            .find(|one| one.number == number);
+        one.expect("a candidate").depends.push(Dependency {
+            subject: needs.to_owned(),
+            state: "open".to_owned(),
+            attrs: Vec::new(),
+        });
+    }
+    let goes_on = |question: &Question| -> Vec<u64> {
+        let history = History::of(question);
+        let board = Board::new(&[], question, &history);
+        board
+            .going_on()
+            .flat_map(|(state, _)| state.lane.members.clone())
+            .collect()
+    };
+    assert_eq!(goes_on(question), [0; 0], "neither is before the other");
+    let (lower, upper) = question.lanes.split_at_mut(1);
+    lower[0].commit = "c1".to_owned();
+    upper[0].base = "c1".to_owned();
+    assert_eq!(
+        goes_on(question),
+        [2],
+        "#1 is below #2, and lacks #2 itself"
+    );
+    // In one lane, in this order and in the other.
+    question.candidates[0].depends.clear();
+    for (order, goes) in [([1, 2], vec![1, 2]), ([2, 1], vec![])] {
+        question.lanes.truncate(1);
+        let heads = order.map(|number| question.candidate(number).expect("there").head.clone());
+        question.lanes[0].lane.members = order.to_vec();
+        question.lanes[0].heads = pointsman_sdk::packed::pack(heads);
+        assert_eq!(goes_on(question), goes);
+    }
 }

@@ -175,7 +175,7 @@ async fn nonsense_about_ignoring_is_refused() {
                     ..basis
                 },
             ),
-            "attr-unknown",
+            "unknown-attr",
             "wish",
         ),
         (
@@ -223,13 +223,13 @@ async fn nonsense_about_notes_and_tags_is_refused() {
         (notes(&[("a/b", Some("v"))]), "note-key", "a/b"),
         (notes(&[("", None)]), "note-key", "empty"),
         (notes(&long_note), "note-too-long", "1025"),
-        (notes(&[("a", Some("\0"))]), "note-text", "NUL"),
+        (notes(&[("a", Some("\0"))]), "nul", "NUL"),
         (notes(&[("a", Some("1")), ("a", None)]), "note-twice", "a"),
         (notes(&many_notes), "notes-too-many", "65"),
-        (tags(&[("Risk", "high")]), "tag-name", "Risk"),
-        (tags(&long_tag), "tag-too-long", "1020"),
-        (tags(&[("a", "1"), ("a", "2")]), "tag-twice", "a"),
-        (tags(&many_tags), "tags-too-many", "33"),
+        (tags(&[("Risk", "high")]), "bad-tag", "Risk"),
+        (tags(&long_tag), "bad-tag", "1020"),
+        (tags(&[("a", "1"), ("a", "2")]), "bad-tag", "a"),
+        (tags(&many_tags), "too-many-tags", "33"),
     ]
     .into_iter()
     .enumerate()

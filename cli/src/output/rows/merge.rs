@@ -10,7 +10,11 @@ use crate::output::text::{ago, short, time};
 impl Row for Repository {
     const HEADER: &'static [&'static str] = &["REPOSITORY", "FORGE", "PLACE"];
     fn cells(&self) -> Vec<String> {
-        vec![self.name.clone(), self.forge.clone(), self.place.clone()]
+        let place = match self.here {
+            true => self.place.clone(),
+            false => "not on this host".to_owned(),
+        };
+        vec![self.name.clone(), self.forge.clone(), place]
     }
 }
 

@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::mpsc::sync_channel;
-use std::thread;
 
 use base64::Engine as _;
 use pointsman_api::pipeline::DecisionRecord;
@@ -19,7 +17,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::local::Local;
+use crate::local::{CALLS_AT_ONCE, Local};
 use crate::output::table::Table;
 use crate::output::text::{count, short};
 use crate::progress::Progress;
@@ -27,8 +25,6 @@ use crate::verbs::plugin::tools::{BUNDLE_FORMAT, Bundle};
 
 /// Bytes of one line: a question has some megabytes.
 const MAX_LINE: u64 = 256 << 20;
-/// Records that wait for a thread: each may have megabytes.
-const AHEAD: usize = 16;
 /// Records between two signs of life.
 const REPORT_EVERY: u64 = 100;
 
@@ -169,65 +165,57 @@ pub(super) fn run(
         .maybe("until", args.until.map(|time| time.to_rfc3339()));
     let progress = Progress::new(&context.out);
     let tally = Mutex::new(Tally::default());
-    let threads = thread::available_parallelism().map_or(2, usize::from);
-    let (send, receive) = sync_channel::<(Plugin, DecisionRecord)>(AHEAD);
-    let receive = Mutex::new(receive);
-    let read = thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let next = receive.lock().map(|receive| receive.recv());
-                    let Ok(Ok((plugin, record))) = next else {
-                        return;
-                    };
-                    let again = replay::again(&plugin, None, &record, local.engine());
-                    if let Ok(mut tally) = tally.lock() {
-                        tally.add(&record, &again);
-                    }
+    let read = replay::many(
+        local.engine(),
+        CALLS_AT_ONCE,
+        |make| {
+            let mut plugins: HashMap<String, Plugin> = HashMap::new();
+            let mut read = 0;
+            lines(client, &address, |mut record| {
+                read += 1;
+                if read % REPORT_EVERY == 0 {
+                    progress.detail(|| format!("replaying: {}", count(read, "decision")));
                 }
-            });
-        }
-        let mut plugins: HashMap<String, Plugin> = HashMap::new();
-        let mut read = 0;
-        let result = lines(client, &address, |mut record| {
-            read += 1;
-            if read % REPORT_EVERY == 0 {
-                progress.detail(|| format!("replaying: {}", count(read, "decision")));
+                let plugin = match &candidate {
+                    Some(candidate) => {
+                        let hook: Option<Hook> = record.hook.parse().ok();
+                        if !hook.is_some_and(|hook| candidate.hooks().contains(&hook)) {
+                            return Ok(());
+                        }
+                        if let Some(settings) = &settings {
+                            record.settings.clone_from(settings);
+                        }
+                        candidate.clone()
+                    }
+                    None => match plugins.get(&record.digest) {
+                        Some(plugin) => plugin.clone(),
+                        None => {
+                            let loaded =
+                                local
+                                    .load(wasm(client, &record.digest)?)
+                                    .map_err(|rejection| {
+                                        Error::hinted(
+                                            format!(
+                                                "plugin {}: {rejection}",
+                                                short(&record.digest)
+                                            ),
+                                            rejection.hint(),
+                                        )
+                                    })?;
+                            plugins.insert(record.digest.clone(), loaded.clone());
+                            loaded
+                        }
+                    },
+                };
+                make(plugin, record).map_err(|gone| Error::failed(gone.to_string()))
+            })
+        },
+        |record, again| {
+            if let Ok(mut tally) = tally.lock() {
+                tally.add(record, &again);
             }
-            let plugin = match &candidate {
-                Some(candidate) => {
-                    let hook: Option<Hook> = record.hook.parse().ok();
-                    if !hook.is_some_and(|hook| candidate.hooks().contains(&hook)) {
-                        return Ok(());
-                    }
-                    if let Some(settings) = &settings {
-                        record.settings.clone_from(settings);
-                    }
-                    candidate.clone()
-                }
-                None => match plugins.get(&record.digest) {
-                    Some(plugin) => plugin.clone(),
-                    None => {
-                        let loaded =
-                            local
-                                .load(wasm(client, &record.digest)?)
-                                .map_err(|rejection| {
-                                    Error::hinted(
-                                        format!("plugin {}: {rejection}", short(&record.digest)),
-                                        rejection.hint(),
-                                    )
-                                })?;
-                        plugins.insert(record.digest.clone(), loaded.clone());
-                        loaded
-                    }
-                },
-            };
-            send.send((plugin, record))
-                .map_err(|_| Error::failed("the replay's threads ended"))
-        });
-        drop(send);
-        result
-    });
+        },
+    );
     progress.clear();
     read?;
     let tally = tally

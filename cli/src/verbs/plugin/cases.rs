@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 
 use crate::error::Error;
 
+/// The highest seed, as the contract says: every language has it exactly.
+const MAX_SEED: u64 = (1 << 53) - 1;
+
 /// One case, in the contract's names. What is left out of question and context is empty.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -201,6 +204,12 @@ fn ready(case: Case, name: String) -> Result<Ready, String> {
         .map_err(|misfit| format!("{name}: context{misfit}"))?;
     let mut context: Context =
         serde_json::from_value(context).map_err(|error| format!("{name}: context: {error}"))?;
+    if context.seed > MAX_SEED {
+        return Err(format!(
+            "{name}: context/seed: {} is above {MAX_SEED}, and the host gives none that is",
+            context.seed
+        ));
+    }
     let facts = std::mem::take(&mut context.facts);
     Ok(Ready {
         name,
@@ -276,5 +285,11 @@ mod tests {
             said.starts_with("c: question/kinds: there is no such field"),
             "{said}"
         );
+        let case: Case = serde_json::from_value(
+            json!({"hook": "gate", "question": {}, "context": {"seed": MAX_SEED + 1}}),
+        )
+        .unwrap();
+        let said = ready(case, "c".to_owned()).err().unwrap();
+        assert!(said.starts_with("c: context/seed: "), "{said}");
     }
 }

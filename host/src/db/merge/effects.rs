@@ -27,6 +27,8 @@ pub struct Effect {
     pub kind: EffectKind,
     /// How often it was begun.
     pub tries: i32,
+    /// The repository that it needs, and what marks its folder; none: it needs none.
+    pub repository: Option<(String, Option<String>)>,
 }
 
 /// What there is to do.
@@ -167,21 +169,36 @@ impl Db {
         })
     }
 
-    /// The next thing to do, for this host alone until the lease ends.
-    pub async fn lease_effect(&self, host: &str, lease: Duration) -> Result<Option<Effect>> {
+    /// The next thing to do, for this host alone until the lease ends. What is to be done for the pipelines `elsewhere`
+    /// is left to others.
+    pub async fn lease_effect(
+        &self,
+        host: &str,
+        lease: Duration,
+        elsewhere: &[i32],
+    ) -> Result<Option<Effect>> {
         let lease = PgInterval::try_from(lease).map_err(|e| Error::Internal(anyhow::anyhow!(e)))?;
         let row = sqlx::query!(
-            "update effect set leased_by = $1, leased_until = now() + $2, tries = tries + 1
+            // Not waited for until it is on the disk: should the database die with it, somebody else leases the effect,
+            // which can safely be done again. What is journalled is always waited for.
+            r#"update effect set leased_by = $1, leased_until = now() + $2, tries = tries + 1
+             from (select set_config('synchronous_commit', 'off', true)) soon
              where id = (
                select e.id from effect e left join attempt a on a.id = e.attempt_id
                where e.done_at is null and e.not_before <= now()
                  and (e.leased_until is null or e.leased_until < now())
                  -- Only the host that runs an attempt can end it.
                  and (e.kind <> 'cancel' or a.host is null or a.host = $1 or a.state = 'ended')
+                 and (e.kind = 'cancel' or e.pipeline_id <> all($3))
                order by e.not_before, e.id limit 1 for update of e skip locked)
-             returning id, pipeline_id, kind, lane_id, attempt_id, tries",
+             returning id, pipeline_id, kind, lane_id, attempt_id, tries,
+               (select g.name from merge_pipeline m join repository g on g.id = m.repository_id
+                where m.id = pipeline_id and kind <> 'cancel') as repository,
+               (select f.mark from merge_pipeline m join repository_folder f on f.repository_id = m.repository_id
+                where m.id = pipeline_id) as mark"#,
             host,
             lease,
+            elsewhere,
         )
         .fetch_optional(&self.write)
         .await?;
@@ -201,6 +218,7 @@ impl Db {
                 pipeline: row.pipeline_id,
                 kind,
                 tries: row.tries,
+                repository: row.repository.map(|name| (name, row.mark)),
             })
         })
         .transpose()
@@ -258,10 +276,30 @@ impl Db {
         Ok(())
     }
 
+    /// It cannot be done here: another host does it.
+    pub async fn give_back(&self, effect: &Effect) -> Result<()> {
+        sqlx::query!(
+            "update effect set leased_by = null, leased_until = null, tries = tries - 1
+             where id = $1 and tries = $2 and done_at is null",
+            effect.id,
+            effect.tries,
+        )
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
     /// It is done, with nothing of the record to change.
     pub async fn effect_done(&self, effect: &Effect, outcome: &str) -> Result<()> {
-        let mut conn = self.write.acquire().await?;
-        done(&mut conn, effect, outcome).await?;
+        sqlx::query!(
+            // As with a lease: done once more, it changes nothing.
+            "update effect set done_at = now(), outcome = $2
+             from (select set_config('synchronous_commit', 'off', true)) soon where id = $1 and done_at is null",
+            effect.id,
+            outcome,
+        )
+        .execute(&self.write)
+        .await?;
         Ok(())
     }
 

@@ -1,12 +1,15 @@
 //! What the questions about one pull request are made of.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
+use futures::TryFutureExt as _;
 use sqlx::types::Json;
 
 use super::super::Db;
 use super::{MergeStart, PastRun, Standing};
-use crate::error::Result;
-use crate::plan::merge::{Attrs, Why};
+use crate::error::{Error, Result};
+use crate::plan::merge::{Attrs, Depend, Why};
 
 /// Reviews in one question, as the contract says: the newest.
 const MAX_REVIEWS: i64 = 1_000;
@@ -14,6 +17,8 @@ const MAX_REVIEWS: i64 = 1_000;
 const MAX_COMMENTS: i64 = 1_000;
 /// Earlier lanes in one question, as the contract says.
 const MAX_RUNS: i64 = 4;
+/// Pull requests of one branch on which those that go to it stand: as a rule there is one.
+const MAX_BELOW: i32 = 4;
 
 /// A pull request with everything that is said about it.
 #[derive(Debug, Clone)]
@@ -64,6 +69,8 @@ pub struct PullFacts {
     pub comments: Vec<(String, String, String, String, DateTime<Utc>)>,
     /// Reviews, oldest first.
     pub reviews: Vec<ReviewRow>,
+    /// What it needs before it.
+    pub depends: Vec<Depend>,
     /// Lanes that it was in, the newest first.
     pub runs: Vec<PastRun>,
     /// Where it stands, as the record has it; none: nobody has looked at this head.
@@ -150,15 +157,13 @@ impl Db {
             start.target,
             tip,
         )
-        .fetch_all(&self.read)
-        .await?;
+        .fetch_all(&self.read);
         let labels = sqlx::query!(
             "select pull_request_id, name, by, head, at from label
              where pull_request_id = any($1) and deleted_at is null order by pull_request_id, name",
             ids,
         )
-        .fetch_all(&self.read)
-        .await?;
+        .fetch_all(&self.read);
         let comments = sqlx::query!(
             r#"select pull_request_id as "pull!", by as "by!", body as "body!", head as "head!",
                  permission as "permission!", at as "at!"
@@ -169,8 +174,7 @@ impl Db {
             start.prefix,
             MAX_COMMENTS,
         )
-        .fetch_all(&self.read)
-        .await?;
+        .fetch_all(&self.read);
         let reviews = sqlx::query!(
             r#"select r.pull_request_id as "pull!", r.by as "by!", r.state as "state!", r.head as "head!",
                  r.permission as "permission!", r.at as "at!", coalesce(h.patch_id, '') as "patch_id!"
@@ -181,8 +185,7 @@ impl Db {
             ids,
             MAX_REVIEWS,
         )
-        .fetch_all(&self.read)
-        .await?;
+        .fetch_all(&self.read);
         let runs = sqlx::query!(
             r#"select u.id as "pull!", l.purpose, coalesce(l.commit, '') as "commit!", coalesce(l.base, '') as "base!",
                  coalesce(l.ended_at, l.created_at) as "at!", l.state
@@ -194,8 +197,17 @@ impl Db {
             MAX_RUNS,
             start.pipeline,
         )
-        .fetch_all(&self.read)
-        .await?;
+        .fetch_all(&self.read);
+        let depends = self.depends(start, ids);
+        // All at once: what a turn waits for is the slowest of them.
+        let (rows, labels, comments, reviews, runs, mut depends) = tokio::try_join!(
+            rows.map_err(Error::from),
+            labels.map_err(Error::from),
+            comments.map_err(Error::from),
+            reviews.map_err(Error::from),
+            runs.map_err(Error::from),
+            depends
+        )?;
         Ok(rows
             .into_iter()
             .map(|q| (q.head.clone(), q))
@@ -225,6 +237,7 @@ impl Db {
                         at: r.at,
                     })
                     .collect(),
+                depends: depends.remove(&q.id).unwrap_or_default(),
                 runs: runs
                     .iter()
                     .filter(|l| l.pull == q.id)
@@ -280,5 +293,48 @@ impl Db {
                 }),
             })
             .collect())
+    }
+
+    /// What these pull requests need before them: what their descriptions name, and those of the branch that they go
+    /// to.
+    pub(super) async fn depends(
+        &self,
+        start: &MergeStart,
+        ids: &[i64],
+    ) -> Result<HashMap<i64, Vec<Depend>>> {
+        let rows = sqlx::query!(
+            r#"select d.pull_request_id as "pull!", d.number as "number!", o.state as "state?", false as "below!",
+                 case when d.repository <> $2 then d.repository end as repository
+               from dependency d
+               left join repository g on g.name = d.repository and g.deleted_at is null
+               left join pull_request o on o.repository_id = g.id and o.number = d.number
+               where d.pull_request_id = any($1)
+               union all
+               (select q.id, o.number, o.state, true, null
+                from pull_request o cross join unnest($1::bigint[]) q (id)
+                where o.repository_id = $3 and o.head_branch = $4 and o.state = 'open' and o.head_repository is null
+                  and o.id <> q.id and not exists (
+                    select from dependency d where d.pull_request_id = q.id and d.repository = $2 and d.number = o.number)
+                order by o.number limit $5 * cardinality($1::bigint[]))"#,
+            ids,
+            start.repository,
+            start.repository_id,
+            start.target,
+            MAX_BELOW,
+        )
+        .fetch_all(&self.read)
+        .await?;
+        let mut depends: HashMap<i64, Vec<Depend>> = HashMap::new();
+        for row in rows {
+            depends.entry(row.pull).or_default().push(Depend {
+                subject: match row.repository {
+                    Some(repository) => format!("{repository}#{}", row.number),
+                    None => row.number.to_string(),
+                },
+                state: row.state.unwrap_or_else(|| "unknown".to_owned()),
+                how: if row.below { "stack" } else { "line" },
+            });
+        }
+        Ok(depends)
     }
 }

@@ -1,4 +1,5 @@
-//! What the policies of a merge pipeline remember, for the questions of a turn.
+//! What the policies of a merge pipeline, and those that see to jobs of a kernel pipeline, remember, for the questions
+//! of a turn.
 
 use super::super::Db;
 use super::super::turn::{NoteRow, Remembered};
@@ -7,7 +8,7 @@ use crate::policy::Hook;
 
 impl Db {
     /// What the places of a pipeline remember of the pipeline itself.
-    pub async fn merge_notes_of(&self, pipeline: i32) -> Result<Vec<NoteRow>> {
+    pub async fn hook_notes_of(&self, pipeline: i32) -> Result<Vec<NoteRow>> {
         let rows = sqlx::query!(
             "select id, hook, position, key, value from note
              -- By hook, so that the notes of pull requests are not read to be left out.

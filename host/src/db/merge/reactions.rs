@@ -47,6 +47,9 @@ impl Db {
 
 /// Takes what was reacted to out of the queue; false: somebody else did.
 pub(super) async fn reacted(conn: &mut PgConnection, ids: &[i64]) -> Result<bool> {
+    if ids.is_empty() {
+        return Ok(true);
+    }
     let gone = sqlx::query!("delete from reaction where id = any($1)", ids)
         .execute(conn)
         .await?

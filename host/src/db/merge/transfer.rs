@@ -1,5 +1,5 @@
 //! What an export and an import hold of pull requests: repositories, what a merge pipeline lands where, pull
-//! requests with all that people and policies said, and the commits that branches pointed at.
+//! requests with all that people and policies said or noted, and the commits that branches pointed at.
 //!
 //! Lanes, jobs and attempts stay behind: they name commits and logs of a forge and a store that are not part of a
 //! record. So does what is derived: where pull requests stand is asked anew, and git is asked about their heads.
@@ -33,6 +33,11 @@ pub(in crate::db) const SECTIONS: &[&str] = &[
        'head', r.head, 'context', r.context, 'state', r.state, 'text', r.text, 'link', r.link, 'at', r.at)::text
      from status r join pull_request q on q.id = r.pull_request_id join repository g on g.id = q.repository_id
      order by r.id",
+    "select jsonb_build_object('type', 'pull_note', 'pipeline', p.name, 'hook', n.hook, 'position', n.position,
+       'repository', g.name, 'number', q.number, 'opened_at', q.opened_at, 'key', n.key, 'value', n.value,
+       'deleted_at', n.deleted_at)::text
+     from note n join pipeline p on p.id = n.pipeline_id join pull_request q on q.id = n.pull_request_id
+     join repository g on g.id = q.repository_id order by n.id",
     "select jsonb_build_object('type', 'tip', 'pipeline', p.name, 'commit', t.commit, 'tree', t.tree, 'how', t.how,
        'at', t.at)::text from tip t join pipeline p on p.id = t.pipeline_id order by t.id",
 ];
@@ -104,6 +109,15 @@ pub(in crate::db) const TYPES: &[(&str, &str)] = &[
        left join pull_request q on q.repository_id = g.id and q.number = x.number
        where q.id is null or q.opened_at = x.opened_at
        on conflict (pull_request_id, head, context) do nothing"),
+    // As with notes of kernel versions the decision stays behind, and what is unknown here is not of the pipeline.
+    ("pull_note", "insert into note (pipeline_id, hook, position, pull_request_id, key, value, deleted_at)
+       select p.id, x.hook, x.position, coalesce(q.id, 0), x.key, x.value, x.deleted_at
+       from jsonb_to_recordset($1) x (pipeline text, hook text, position int, repository text, number int,
+         opened_at timestamptz, key text, value text, deleted_at timestamptz)
+       left join pipeline p on p.name = x.pipeline left join repository g on g.name = x.repository
+       left join pull_request q on q.repository_id = g.id and q.number = x.number
+       where q.id is null or q.opened_at = x.opened_at
+       on conflict do nothing"),
     ("tip", "insert into tip (pipeline_id, commit, tree, how, at)
        select p.id, x.commit, x.tree, x.how, x.at
        from rows from (jsonb_to_recordset($1) as (pipeline text, commit text, tree text, how text, at timestamptz))

@@ -270,6 +270,9 @@ async fn overtaken(
         Some((now.id?, before.state)).filter(|_| now != before)
     });
     let seen: HashMap<i64, LaneState> = differ.collect();
+    if seen.is_empty() {
+        return Ok(HashSet::new());
+    }
     let ids: Vec<i64> = seen.keys().copied().collect();
     let rows = sqlx::query!(
         "select id, state from lane where id = any($1) order by id for no key update",

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use super::super::Db;
 use super::super::merge::{Subject as Of, write_jobs};
-use super::super::turn::{Made, Recorded};
+use super::super::turn::{Made, NoteChange, Recorded, write_notes};
 use super::{RunsStart, Subject};
 use crate::error::Result;
 use crate::plan::jobs::{Job, Verdict};
@@ -39,6 +39,8 @@ pub struct RunsEnd {
     pub held: Vec<HeldWish>,
     /// When to look again though nothing happens.
     pub wakes: Vec<DateTime<Utc>>,
+    /// What the policies remember from now on.
+    pub notes: Vec<NoteChange>,
 }
 
 /// A run to begin.
@@ -69,6 +71,7 @@ impl RunsEnd {
     /// Whether something of the record changes.
     fn journalled(&self) -> bool {
         !self.starts.is_empty()
+            || !self.notes.is_empty()
             || self.runs.iter().any(|(now, before)| now != before)
             || self.jobs.iter().any(|(_, now, before)| now != before)
     }
@@ -90,6 +93,9 @@ impl RunsEnd {
         let mut comment = parts.join("; ");
         if more > 0 {
             comment.push_str(&format!("; and {more} more"));
+        }
+        if let ([first, ..], true) = (self.notes.as_slice(), comment.is_empty()) {
+            comment = format!("Note `{}`", first.key);
         }
         if comment.is_empty() {
             "Jobs go on".clone_into(&mut comment);
@@ -126,6 +132,8 @@ impl Db {
         }
         let conn = writing.conn();
         let decisions = recorded.write(conn, start.pipeline).await?;
+        // Before all that others may wait for: it locks the pipeline, as people do who write notes.
+        write_notes(conn, start.pipeline, &end.notes, &decisions).await?;
         let mut dropped = 0;
         for begin in &end.starts {
             match insert_run(conn, start, begin, &decisions).await? {
@@ -241,7 +249,7 @@ async fn update_run(
     }
     sqlx::query!(
         "update run set verdict = $2, comment = $3, decision_id = coalesce($4, decision_id), held_code = $5,
-           held_text = $6
+           held_text = $6, called_off = $7
          where id = $1",
         id,
         run.verdict.map(verdict_name),
@@ -249,6 +257,7 @@ async fn update_run(
         decision_of(run, decisions),
         run.held.as_ref().map(|held| held.0.as_str()),
         run.held.as_ref().map(|held| held.1.as_str()),
+        run.called_off,
     )
     .execute(&mut *conn)
     .await?;

@@ -48,6 +48,8 @@ impl Db {
                  select distinct on (purpose) purpose, release, verdict, coalesce(ended_at, at) as at,
                    count(*) over (partition by purpose) as n
                  from run where kernel_version_id = u.id and deleted_at is null
+                   -- What the host called off says nothing, unless somebody gave it another verdict.
+                   and not (called_off and verdict = 'inconclusive')
                    and (verdict is null or coalesce(ended_at, at) >= coalesce(
                      (select judged_at from kernel_version where id = u.id), '-infinity'))
                  order by purpose, run.id desc) r"#,

@@ -13,6 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
+use zstd::bulk::Compressor;
 
 use super::{Made, NewDecision};
 use crate::error::{Error, Result};
@@ -54,6 +55,21 @@ struct Row<'a> {
 
 impl<'a> Recorded<'a> {
     pub(in crate::db) fn new(decisions: &'a [Made]) -> Result<Self> {
+        if !decisions.iter().any(|made| matches!(made, Made::New(_))) {
+            return Ok(Recorded {
+                decisions,
+                rows: vec![],
+                blobs: BTreeMap::new(),
+                parts: HashMap::new(),
+            });
+        }
+        // Set up once: that takes longer than the packing of most blobs.
+        let mut compressor = Compressor::new(ZSTD_LEVEL).map_err(|e| Error::Internal(e.into()))?;
+        let mut compress = |json: &[u8]| {
+            compressor
+                .compress(json)
+                .map_err(|e| Error::Internal(e.into()))
+        };
         let mut recorded = Recorded {
             decisions,
             rows: vec![],
@@ -69,7 +85,7 @@ impl<'a> Recorded<'a> {
                     .blobs
                     .insert(Cow::Borrowed(whole), compress(&manifest)?);
                 for (digest, json) in &parts {
-                    recorded.add(*digest, json)?;
+                    recorded.add(*digest, json, &mut compress)?;
                 }
                 if !parts.is_empty() {
                     let digests = parts.iter().map(|(digest, _)| *digest).collect();
@@ -79,7 +95,7 @@ impl<'a> Recorded<'a> {
             let output = decision.output.as_deref();
             let output = output.map(|json| (Digest::from(Sha256::digest(json)), json));
             if let Some((digest, json)) = output {
-                recorded.add(digest, json)?;
+                recorded.add(digest, json, &mut compress)?;
             }
             recorded.rows.push(Row {
                 decision,
@@ -89,7 +105,12 @@ impl<'a> Recorded<'a> {
         Ok(recorded)
     }
 
-    fn add(&mut self, digest: Digest, json: &[u8]) -> Result<()> {
+    fn add(
+        &mut self,
+        digest: Digest,
+        json: &[u8],
+        mut compress: impl FnMut(&[u8]) -> Result<Vec<u8>>,
+    ) -> Result<()> {
         if !self.blobs.contains_key(&digest[..]) {
             let bytes = compress(json)?;
             self.blobs.insert(Cow::Owned(digest.to_vec()), bytes);
@@ -207,10 +228,6 @@ async fn write_rows(conn: &mut PgConnection, pipeline: i32, rows: &[Row<'_>]) ->
     Ok(ids)
 }
 
-fn compress(json: &[u8]) -> Result<Vec<u8>> {
-    zstd::bulk::compress(json, ZSTD_LEVEL).map_err(|e| Error::Internal(e.into()))
-}
-
 /// Takes the large pieces out of a question: large fields, and large elements of lists.
 fn split(json: &[u8]) -> Result<(Cow<'_, [u8]>, Vec<Part>)> {
     let unreadable = |e: serde_json::Error| Error::Internal(e.into());
@@ -319,11 +336,15 @@ mod tests {
 
     use super::*;
 
+    fn pack(json: &[u8]) -> Vec<u8> {
+        Compressor::new(ZSTD_LEVEL).unwrap().compress(json).unwrap()
+    }
+
     fn there_and_back(question: &Value) -> (usize, Value) {
         let json = serde_json::to_vec(question).unwrap();
         let (manifest, parts) = split(&json).unwrap();
-        let packed: Vec<Vec<u8>> = parts.iter().map(|(_, p)| compress(p).unwrap()).collect();
-        let back = unpack(&compress(&manifest).unwrap(), &packed).unwrap();
+        let packed: Vec<Vec<u8>> = parts.iter().map(|(_, p)| pack(p)).collect();
+        let back = unpack(&pack(&manifest), &packed).unwrap();
         (parts.len(), back)
     }
 

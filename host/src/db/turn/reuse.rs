@@ -71,8 +71,11 @@ impl Db {
         let rows = sqlx::query!(
             r#"select x.id, x.input, x.hook, x.plugin_id, x.settings,
                  nullif(x.context - 'facts', '{}') as context, x.outcome, x.wake_at, o.bytes as output
-               from decision x join blob o on o.digest = x.output
-               where x.input = any($1) and x.pipeline_id = $2 and x.outcome in ('answered', 'abstained')
+               from unnest($1::bytea[]) u (input)
+               -- By the question, whatever the order is: along the ids it would read all that was ever decided.
+               cross join lateral (select * from decision d where d.input = u.input offset 0) x
+               join blob o on o.digest = x.output
+               where x.pipeline_id = $2 and x.outcome in ('answered', 'abstained')
                  and not exists (
                    select from jsonb_array_elements(x.context -> 'facts') f
                    where f #>> '{query,kind}' <> 'file' or not f -> 'found' ?| array['Value', 'Absent'])

@@ -117,7 +117,39 @@ pub struct TurnEnd {
     pub mover: String,
 }
 
+async fn insert_sweeps(
+    conn: &mut PgConnection,
+    pipeline: i32,
+    sweeps: &[NewSweep],
+    worked_on: Option<i64>,
+) -> Result<()> {
+    for sweep in sweeps {
+        sqlx::query!(
+            // The one that this turn worked on does not count: it was asked with what was bound before.
+            "insert into sweep (pipeline_id, hook, distro_id, ignore_id)
+             select $1, $2, $3, $4 where not exists (
+               select from sweep where pipeline_id = $1 and hook = $2 and after_id = 0
+                 and distro_id is not distinct from $3 and ignore_id is not distinct from $4
+                 and id is distinct from $5)",
+            pipeline,
+            sweep.hook,
+            sweep.distro,
+            sweep.ignore,
+            worked_on,
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
 impl Db {
+    /// Begins sweeps, of which each waits for its first page; one that does already is not begun twice.
+    pub async fn begin_sweeps(&self, pipeline: i32, sweeps: &[NewSweep]) -> Result<()> {
+        let mut conn = self.write.acquire().await?;
+        insert_sweeps(&mut conn, pipeline, sweeps, None).await
+    }
+
     /// Writes what a turn decided: all or nothing. Returns how many moves and notes were dropped because
     /// the version or the note had changed meanwhile; its own event brings such a one back.
     pub async fn turn_end(&self, lock: &PipelineLock, end: TurnEnd) -> Result<u64> {
@@ -133,23 +165,13 @@ impl Db {
         write_tags(conn, lock.pipeline, &end.tags).await?;
         let moved = write_moves(conn, &end).await?;
         let noted = write_notes(conn, lock.pipeline, &end.notes, &ids).await?;
-        for sweep in &end.sweeps {
-            sqlx::query!(
-                // The one that this turn worked on does not count: it was asked with what was bound before.
-                "insert into sweep (pipeline_id, hook, distro_id, ignore_id)
-                 select $1, $2, $3, $4 where not exists (
-                   select from sweep where pipeline_id = $1 and hook = $2 and after_id = 0
-                     and distro_id is not distinct from $3 and ignore_id is not distinct from $4
-                     and id is distinct from $5)",
-                lock.pipeline,
-                sweep.hook,
-                sweep.distro,
-                sweep.ignore,
-                end.swept.map(|(id, _)| id),
-            )
-            .execute(&mut *conn)
-            .await?;
-        }
+        insert_sweeps(
+            conn,
+            lock.pipeline,
+            &end.sweeps,
+            end.swept.map(|(id, _)| id),
+        )
+        .await?;
         match end.swept {
             Some((id, Some(after))) => {
                 sqlx::query!("update sweep set after_id = $2 where id = $1", id, after)

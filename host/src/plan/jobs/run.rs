@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
 use super::{Attempt, Attrs, Job, JobState, Verdict, Why};
-use crate::plan::Refused;
+use crate::plan::{self, Refused};
 use crate::policy::wit::{run, triage};
 
 /// Jobs of one run, as the contract says.
@@ -17,6 +17,8 @@ const MAX_NAME: usize = 128;
 const MAX_ARGV: usize = 64 << 10;
 /// Attempts of one job, however often a policy wishes for another.
 const MAX_ATTEMPTS: usize = 10;
+/// Findings of one answer, as the contract says.
+const MAX_FINDINGS: usize = 1_000;
 /// How long another attempt may be put off.
 const LONGEST_WAIT: chrono::Duration = chrono::Duration::days(7);
 /// Why a job is skipped that comes after one that did not pass.
@@ -63,6 +65,11 @@ fn read(answer: &run::Answer) -> Result<Vec<Job>, (&'static str, String)> {
         }
         if !job.backend.is_empty() && job.backend != "local" {
             return refuse("unknown-backend", "the only job backend here is `local`");
+        }
+        if let Some(skip) = &job.skip
+            && let Err(bad) = plan::reason(skip)
+        {
+            return refuse(bad.code, &bad.text);
         }
         if !job.image.is_empty() {
             return refuse("no-images", "the backend `local` runs programs, not images");
@@ -310,11 +317,16 @@ fn bring(
     for name in &answer.cancel {
         triaged.cancelled.push(find(jobs, name)?);
     }
+    let found = answer.findings.len();
+    if found > MAX_FINDINGS {
+        let text = format!("{found} findings, and {MAX_FINDINGS} may be");
+        return Err(refuse("too-many-findings", text));
+    }
     let passes = answer.verdict == Some(crate::policy::wit::types::Verdict::Pass);
-    for finding in answer.findings.iter().filter(|f| f.test.is_empty()) {
+    for finding in &answer.findings {
+        let place = find(jobs, &finding.job)?;
         // Whatever its exit code says, nobody may take this for a pass on the same tree again.
-        if answer.verdict.is_some() && !passes {
-            let place = find(jobs, &finding.job)?;
+        if finding.test.is_empty() && answer.verdict.is_some() && !passes {
             jobs[place].passed = jobs[place].passed.map(|_| false);
         }
     }

@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Approval, Attrs, Candidate, Landing, Lane, LaneState, Need, On, Rails, Verdict, Why};
-use crate::plan::Refused;
+use super::{
+    Approval, Attrs, Candidate, Depend, Landing, Lane, LaneState, Need, On, Rails, Verdict, Why,
+};
+use crate::plan::{self, Refused};
 use crate::policy::wit::select;
 
 /// Lanes in one answer, as the contract says: more would be a policy that lost count.
@@ -53,6 +55,8 @@ pub fn lanes(
         );
     }
     for waiting in &answer.waiting {
+        plan::reason(&waiting.reason)
+            .map_err(|bad| refuse(bad.code, format!("waiting: {}", bad.text)))?;
         for number in &waiting.numbers {
             let Some(candidate) = find(candidates, *number) else {
                 let text = format!("waiting: there is no open pull request #{number}");
@@ -156,6 +160,9 @@ fn without_head(candidates: &[Candidate], plan: &Lane) -> Option<(i32, Why)> {
     Some((gone.number, Why::host("lane.head-gone", text)))
 }
 
+/// The code of a lane that `select` does not want any more.
+pub const UNWANTED: &str = "lane.unwanted";
+
 /// Why effects give lanes up for good.
 pub const GIVEN_UP: [&str; 6] = [
     "lane.merged",
@@ -193,7 +200,7 @@ fn unwanted(lane: &mut Lane, decision: usize, at: DateTime<Utc>) {
             let text = "`select` does not want it any more";
             let why = Why {
                 decision: Some(decision),
-                ..Why::host("lane.unwanted", text)
+                ..Why::host(UNWANTED, text)
             };
             lane.end(LaneState::Cancelled, why, at);
         }
@@ -243,6 +250,15 @@ fn read(
             let text = format!("the attr `{}` is not known", shown(key));
             return Err(("unknown-attr", text));
         }
+        let good = match key.as_str() {
+            "merge.method" => matches!(value.as_str(), "merge" | "squash"),
+            "base" => value == "head",
+            _ => true,
+        };
+        if !good {
+            let text = format!("the attr `{key}` is not `{}`", shown(value));
+            return Err(("bad-attr", text));
+        }
         attrs.insert(key.clone(), value.clone());
     }
     if attrs
@@ -268,6 +284,7 @@ fn read(
             "the bare target has nothing to land".to_owned(),
         ));
     }
+    plan::reason(&lane.reason).map_err(|bad| (bad.code, bad.text))?;
     let lane = Lane {
         id: None,
         base: None,
@@ -349,7 +366,10 @@ pub fn oldest_approved(candidates: &[Candidate], lanes: &[Lane]) -> select::Answ
             && l.purpose == "merge"
             && l.members.len() == 1
             && candidates.iter().any(|c| {
-                c.id == l.members[0] && l.heads[0] == c.head && c.approval == Approval::Approved
+                c.id == l.members[0]
+                    && l.heads[0] == c.head
+                    && c.approval == Approval::Approved
+                    && c.depends.iter().all(Depend::lets_land)
             })
     });
     let next = || {
@@ -359,6 +379,7 @@ pub fn oldest_approved(candidates: &[Candidate], lanes: &[Lane]) -> select::Answ
                 !c.draft
                     && !c.head_gone
                     && !c.conflict
+                    && c.depends.iter().all(Depend::lets_land)
                     && c.approval == Approval::Approved
                     && matches!(c.need, Some(Need::Run | Need::Pass))
                     && !matches!(c.on_tip, Some(Verdict::Fail | Verdict::Inconclusive))

@@ -1,7 +1,11 @@
 //! What the chains of `review` and `gate` come to.
 
 use super::{Approval, Attrs, Need, Why};
-use crate::policy::wit::types;
+use crate::plan::Refused;
+use crate::policy::wit::{review, types};
+
+/// People and teams whose review is missing, as the contract says: more than anybody reads.
+const MAX_WANTED: usize = 100;
 
 /// What one binding said.
 #[derive(Debug, Clone)]
@@ -34,6 +38,18 @@ impl From<types::Need> for Need {
             types::Need::Fail => Self::Fail,
             types::Need::Hold => Self::Hold,
         }
+    }
+}
+
+/// Whether an answer of `review` names no more people than it may.
+pub fn check_wanted(answer: &review::Answer, decision: usize) -> Result<(), Refused> {
+    match answer.wanted.len() {
+        0..=MAX_WANTED => Ok(()),
+        many => Err(Refused {
+            code: "too-many-wanted",
+            text: format!("{many} people and teams are wanted, and {MAX_WANTED} may be"),
+            decision: Some(decision),
+        }),
     }
 }
 

@@ -4,8 +4,10 @@ use chrono::DateTime;
 use proptest::prelude::*;
 
 use super::*;
+use crate::policy::wit::select;
 use crate::policy::wit::types::{Basis, Reason};
-use crate::policy::wit::{run as wit_run, select, triage as wit_triage};
+
+mod jobs;
 
 const TIP: &str = "1111111111111111111111111111111111111111";
 
@@ -42,6 +44,7 @@ fn candidate(number: i32, approval: Approval) -> Candidate {
         before: None,
         runs: 0,
         conflict: false,
+        depends: vec![],
     }
 }
 
@@ -154,11 +157,25 @@ fn what_is_not_there_refuses_the_whole_answer() {
         ..wish(&[1], landing)
     };
     assert_eq!(refused(vec![itself]), "bad-base");
-    let odd = select::Lane {
-        attrs: vec![("speed".to_owned(), "11".to_owned())],
+    for (key, value, code) in [
+        ("speed", "11", "unknown-attr"),
+        ("merge.method", "rebase", "bad-attr"),
+        ("base", "tail", "bad-attr"),
+    ] {
+        let odd = select::Lane {
+            attrs: vec![(key.to_owned(), value.to_owned())],
+            ..wish(&[1], landing)
+        };
+        assert_eq!(refused(vec![odd]), code, "{key}");
+    }
+    let groundless = select::Lane {
+        reason: Reason {
+            code: String::new(),
+            ..reason()
+        },
         ..wish(&[1], landing)
     };
-    assert_eq!(refused(vec![odd]), "unknown-attr");
+    assert_eq!(refused(vec![groundless]), "reason-code");
     let thousand: Vec<select::Lane> = (0..1_000).map(|_| wish(&[1], landing)).collect();
     assert_eq!(refused(thousand), "too-many-lanes");
 }
@@ -356,161 +373,25 @@ fn with_nothing_bound_the_oldest_approved_has_the_one_lane() {
     assert_eq!(oldest_approved(&candidates, &[]).lanes[0].members, [2]);
 }
 
-fn job(name: &str, after: &[&str]) -> wit_run::Job {
-    wit_run::Job {
-        name: name.to_owned(),
-        after: after.iter().map(|&a| a.to_owned()).collect(),
-        skip: None,
-        weight: wit_run::Weight::Required,
-        backend: String::new(),
-        argv: vec!["true".to_owned()],
-        env: vec![],
-        image: String::new(),
-        secrets: vec![],
-        capabilities: vec![],
-        inputs: vec![],
-        artifacts: vec![],
-        timeout_ms: 0,
-        attrs: vec![],
-    }
-}
-
-fn jobs_of(list: Vec<wit_run::Job>) -> Result<Vec<Job>, &'static str> {
-    let answer = wit_run::Answer {
-        jobs: list,
-        basis: basis(),
-    };
-    jobs(&answer, 0).map_err(|refused| refused.code)
-}
-
 #[test]
-fn jobs_that_cannot_be_are_refused() {
-    assert_eq!(jobs_of(vec![]), Err("bad-jobs"));
-    assert_eq!(
-        jobs_of(vec![job("a", &[]), job("a", &[])]),
-        Err("job-twice")
-    );
-    assert_eq!(jobs_of(vec![job("a", &["b"])]), Err("unknown-job"));
-    assert_eq!(
-        jobs_of(vec![job("a", &["b"]), job("b", &["a"])]),
-        Err("job-cycle")
-    );
-    assert_eq!(jobs_of(vec![job("a", &["a"])]), Err("job-cycle"));
-    assert_eq!(jobs_of(vec![job("a\n", &[])]), Err("bad-job-name"));
-    let image = wit_run::Job {
-        image: "debian".to_owned(),
-        ..job("a", &[])
-    };
-    assert_eq!(jobs_of(vec![image]), Err("no-images"));
-    let elsewhere = wit_run::Job {
-        backend: "moon".to_owned(),
-        ..job("a", &[])
-    };
-    assert_eq!(jobs_of(vec![elsewhere]), Err("unknown-backend"));
-    let nothing = wit_run::Job {
-        argv: vec![],
-        ..job("a", &[])
-    };
-    assert_eq!(jobs_of(vec![nothing]), Err("no-command"));
-}
-
-#[test]
-fn jobs_start_when_those_before_them_passed_and_are_skipped_when_one_did_not() {
-    let mut all = jobs_of(vec![job("a", &[]), job("b", &["a"]), job("c", &["b"])]).unwrap();
-    assert_eq!(after(&mut all), [0]);
-    assert_eq!(after(&mut all), Vec::<usize>::new());
-    all[0].state = JobState::Ended;
-    all[0].passed = Some(true);
-    assert_eq!(after(&mut all), [1]);
-    all[1].state = JobState::Ended;
-    all[1].passed = Some(false);
-    assert_eq!(after(&mut all), Vec::<usize>::new());
-    assert_eq!(all[2].state, JobState::Skipped);
-    assert_eq!(all[2].skipped.as_ref().unwrap().0, "after.failed");
-}
-
-#[test]
-fn a_job_is_the_same_whatever_commit_it_is_given() {
-    let spec = |commit: &str, flag: &str| wit_run::Job {
-        argv: vec!["test".to_owned(), commit.to_owned(), flag.to_owned()],
-        env: vec![("POINTSMAN_WORK_COMMIT".to_owned(), commit.to_owned())],
-        ..job("a", &[])
-    };
-    let found = |commit: &str, flag: &str| {
-        let jobs = jobs_of(vec![spec(commit, flag)]).unwrap();
-        digest(&jobs[0], &[commit])
-    };
-    assert_eq!(found(&head(1), "-x"), found(&head(2), "-x"));
-    assert_ne!(found(&head(1), "-x"), found(&head(1), "-y"));
-}
-
-#[test]
-fn triage_may_retry_or_judge_but_not_both_and_not_for_ever() {
-    let mut all = jobs_of(vec![job("a", &[])]).unwrap();
-    after(&mut all);
-    let retry = wit_triage::Retry {
-        job: "a".to_owned(),
-        not_before: 0,
-        attrs: vec![],
-    };
-    let mut said = wit_triage::Answer {
-        verdict: None,
-        retry: vec![retry],
-        cancel: vec![],
-        findings: vec![],
-        blame: vec![],
-        basis: basis(),
-    };
-    let ask = |all: &mut Vec<Job>, said: &wit_triage::Answer| {
-        triage(all, &[7], said, 0, rails().at).map_err(|refused| refused.code)
-    };
-    assert_eq!(ask(&mut all, &said).unwrap_err(), "job-running");
-    for number in 1..10 {
-        all[0].attempts[number - 1].ended = Some("lost".to_owned());
-        ask(&mut all, &said).unwrap();
-        assert_eq!(all[0].attempts.len(), number + 1);
-    }
-    all[0].attempts[9].ended = Some("lost".to_owned());
-    assert_eq!(ask(&mut all, &said).unwrap_err(), "too-many-attempts");
-    said.verdict = Some(crate::policy::wit::types::Verdict::Pass);
-    assert_eq!(ask(&mut all, &said).unwrap_err(), "verdict-and-retry");
-    said.retry.clear();
-    said.blame = vec![8];
-    assert_eq!(ask(&mut all, &said).unwrap_err(), "unknown-pull-request");
-    said.blame = vec![7];
-    assert_eq!(ask(&mut all, &said).unwrap().blame, [7]);
-}
-
-#[test]
-fn with_nothing_bound_the_exit_code_decides() {
-    let ended = |how: &str, code: Option<i32>| Attempt {
-        ended: Some(how.to_owned()),
-        exit_code: code,
-        ..Attempt::planned(1)
-    };
-    let verdict = |attempts: Vec<Attempt>, state: JobState| {
-        let mut all = jobs_of(vec![job("a", &[])]).unwrap();
-        all[0].attempts = attempts;
-        all[0].state = state;
-        without_policy(&all).map(|(verdict, _)| verdict)
-    };
-    assert_eq!(
-        verdict(vec![ended("exited", Some(0))], JobState::Ended),
-        Some(Verdict::Pass)
-    );
-    assert_eq!(
-        verdict(vec![ended("exited", Some(1))], JobState::Ended),
-        Some(Verdict::Fail)
-    );
-    assert_eq!(
-        verdict(vec![ended("timed-out", None)], JobState::Ended),
-        Some(Verdict::Fail)
-    );
-    assert_eq!(
-        verdict(vec![ended("lost", None)], JobState::Ended),
-        Some(Verdict::Inconclusive)
-    );
-    assert_eq!(verdict(vec![Attempt::planned(1)], JobState::Running), None);
+fn with_nothing_bound_a_lane_goes_on_as_long_as_nothing_has_to_land_before_it() {
+    let mut candidates = vec![
+        candidate(1, Approval::Approved),
+        candidate(2, Approval::Approved),
+    ];
+    candidates[0].approved_at = DateTime::from_timestamp(20, 0);
+    candidates[1].approved_at = DateTime::from_timestamp(10, 0);
+    let mut there = vec![];
+    let first = vec![wish(&[1], select::Landing::WhenPassed)];
+    plan(&candidates, &mut there, &[], first).unwrap();
+    with_ids(&mut there);
+    assert_eq!(oldest_approved(&candidates, &there).lanes[0].members, [1]);
+    candidates[0].depends.push(Depend {
+        subject: "2".to_owned(),
+        state: "open".to_owned(),
+        how: "line",
+    });
+    assert_eq!(oldest_approved(&candidates, &there).lanes[0].members, [2]);
 }
 
 /// A plan over candidates 1 to 6, some of which stand on others.
@@ -624,50 +505,6 @@ fn a_lane_with_a_member_whose_branch_is_gone_is_not_begun() {
 }
 
 #[test]
-fn what_hangs_on_a_job_that_is_tried_again_waits_for_it() {
-    let mut all = jobs_of(vec![
-        job("a", &[]),
-        job("b", &["a"]),
-        job("c", &["b"]),
-        job("d", &[]),
-        job("e", &["d"]),
-    ])
-    .unwrap();
-    after(&mut all);
-    for (place, ended) in [(0, "lost"), (3, "exited")] {
-        all[place].attempts[0].ended = Some(ended.to_owned());
-        all[place].state = JobState::Ended;
-        all[place].passed = Some(false);
-    }
-    after(&mut all);
-    let states = |all: &[Job]| all.iter().map(|j| j.state.name()).collect::<Vec<_>>();
-    assert_eq!(
-        states(&all),
-        ["ended", "skipped", "skipped", "ended", "skipped"]
-    );
-    let said = wit_triage::Answer {
-        verdict: None,
-        retry: vec![wit_triage::Retry {
-            job: "a".to_owned(),
-            not_before: 0,
-            attrs: vec![],
-        }],
-        cancel: vec![],
-        findings: vec![],
-        blame: vec![],
-        basis: basis(),
-    };
-    triage(&mut all, &[], &said, 0, rails().at).unwrap();
-    assert_eq!(
-        states(&all),
-        ["waiting", "waiting", "waiting", "ended", "skipped"]
-    );
-    all[0].state = JobState::Ended;
-    all[0].passed = Some(true);
-    assert_eq!(after(&mut all), [1]);
-}
-
-#[test]
 fn a_lane_on_a_lane_that_was_tried_there_is_not_tried_again() {
     let candidates = [
         candidate(1, Approval::Approved),
@@ -735,8 +572,7 @@ fn a_try_that_passed_on_this_tip_is_not_run_again() {
     assert_eq!(there.len(), 1);
 }
 
-#[test]
-fn a_lane_that_nobody_can_decide_about_keeps_no_other_from_its_slot() {
+fn two_for_one_slot() -> (Rails<'static>, Vec<Lane>) {
     let candidates = [
         candidate(1, Approval::Approved),
         candidate(2, Approval::Approved),
@@ -751,6 +587,12 @@ fn a_lane_that_nobody_can_decide_about_keeps_no_other_from_its_slot() {
         wish(&[2], select::Landing::WhenPassed),
     ];
     plan(&candidates, &mut there, &[], wishes).unwrap();
+    (rails, there)
+}
+
+#[test]
+fn a_lane_that_nobody_can_decide_about_keeps_no_other_from_its_slot() {
+    let (rails, mut there) = two_for_one_slot();
     assert_eq!(promote(&rails, &mut there), [0]);
     assert_eq!(promote(&rails, &mut there), Vec::<usize>::new());
     there[0].go(LaneState::Running, rails.at);
@@ -763,20 +605,7 @@ fn a_lane_that_nobody_can_decide_about_keeps_no_other_from_its_slot() {
 
 #[test]
 fn a_lane_whose_commit_cannot_be_made_yet_keeps_its_slot() {
-    let candidates = [
-        candidate(1, Approval::Approved),
-        candidate(2, Approval::Approved),
-    ];
-    let rails = Rails {
-        slots: 1,
-        ..rails()
-    };
-    let mut there = vec![];
-    let wishes = vec![
-        wish(&[1], select::Landing::WhenPassed),
-        wish(&[2], select::Landing::WhenPassed),
-    ];
-    plan(&candidates, &mut there, &[], wishes).unwrap();
+    let (rails, mut there) = two_for_one_slot();
     promote(&rails, &mut there);
     // Git fails for all: they would all begin at once when it is mended.
     there[0].hold("lane.failing", "no space left");
@@ -788,34 +617,4 @@ fn a_lane_whose_commit_cannot_be_made_yet_keeps_its_slot() {
     assert!(!may_begin(&rails, &there, 0));
     there[1].end(LaneState::Failed, Why::default(), rails.at);
     assert!(may_begin(&rails, &there, 0));
-}
-
-#[test]
-fn an_answer_of_triage_that_is_refused_changes_no_job() {
-    let mut all = jobs_of(vec![job("a", &[]), job("b", &[])]).unwrap();
-    after(&mut all);
-    all[0].attempts[0].ended = Some("lost".to_owned());
-    let before = all.clone();
-    let mut said = wit_triage::Answer {
-        verdict: None,
-        retry: vec![wit_triage::Retry {
-            job: "a".to_owned(),
-            not_before: 0,
-            attrs: vec![],
-        }],
-        cancel: vec!["nothing".to_owned()],
-        findings: vec![],
-        blame: vec![],
-        basis: basis(),
-    };
-    let refused = triage(&mut all, &[], &said, 0, rails().at).unwrap_err();
-    assert_eq!(refused.code, "unknown-job");
-    assert_eq!(all, before);
-    // A pass of another job that counted for this one is not its own attempt.
-    said.cancel.clear();
-    all[0].reused_from = Some(7);
-    all[0].state = JobState::Reused;
-    triage(&mut all, &[], &said, 0, rails().at).unwrap();
-    assert_eq!(all[0].reused_from, None);
-    assert_eq!(all[0].attempts, [Attempt::planned(1)]);
 }

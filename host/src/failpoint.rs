@@ -1,5 +1,5 @@
 //! Moments at which a test lets the host die as if it were killed: between something that was done outside
-//! the database and the record of it.
+//! the database and the record of it, and around the moment in which a record counts.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const VARIABLE: &str = "POINTSMAN_FAILPOINT";
 
 /// Dies here, if a test says so. Nothing is written, closed or said, as with `kill -9`.
-pub(super) fn failpoint(name: &str) {
+pub(crate) fn failpoint(name: &str) {
     static WANTED: OnceLock<Option<(String, AtomicU64)>> = OnceLock::new();
     let wanted = WANTED.get_or_init(|| {
         let wanted = std::env::var(VARIABLE).ok()?;
