@@ -67,7 +67,7 @@ const ENGINE_READS: u32 = 8;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long one read may take: a pattern without a trigram scans, and must end.
 pub const READ_TIMEOUT_MS: u32 = 2_000;
-/// How long one statement of a write may take: the largest batch needs a few seconds.
+/// How long one statement of a write may take, or of the engine: the largest batch needs a few seconds.
 const WRITE_TIMEOUT_MS: u32 = 60_000;
 
 /// The record.
@@ -120,7 +120,9 @@ impl Db {
         // of the first five times, on each connection, and in each trigger: some ten milliseconds in a turn.
         let generic = "force_generic_plan";
         let engine = Engine {
-            read: pool(ENGINE_READS, READ_TIMEOUT_MS, generic),
+            // A request that takes long had better fail; a turn that is given up is taken again, for ever where each
+            // take is as slow as the last.
+            read: pool(ENGINE_READS, WRITE_TIMEOUT_MS, generic),
             write: pool(ENGINE_WRITES, WRITE_TIMEOUT_MS, generic),
         };
         Ok(Self {

@@ -21,8 +21,9 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::TempDir;
 
-/// How long a test waits for a state at most; a busy machine needs far less.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a test waits for a state at most; a busy machine needs far less. More than a pipeline that holds waits
+/// before it tries the same again.
+pub const PATIENCE: Duration = Duration::from_secs(150);
 /// How often a test looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -312,13 +313,16 @@ impl TestHost {
 
     /// Waits until the kernel pipeline has decided about everything that is committed.
     pub async fn idle(&self) -> Pipeline {
-        wait_for("the pipeline is idle", async || {
-            let pipeline: Pipeline =
-                serde_json::from_value(self.get("/v1/pipelines/kernels").await)
-                    .expect("a pipeline");
-            (pipeline.idle && pipeline.held.is_none()).then_some(pipeline)
-        })
-        .await
+        let began = Instant::now();
+        loop {
+            let found = self.get("/v1/pipelines/kernels").await;
+            let pipeline: Pipeline = serde_json::from_value(found.clone()).expect("a pipeline");
+            if pipeline.idle && pipeline.held.is_none() {
+                return pipeline;
+            }
+            assert!(began.elapsed() < PATIENCE, "not idle: {found}");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Uploads a plugin from the folder of built ones; gives its digest.

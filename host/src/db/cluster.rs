@@ -285,7 +285,8 @@ impl Db {
                 "update host_kernel h set deleted_at = now(), current = false
                  where h.cluster_id = $1 and h.host = $2 and h.deleted_at is null and not exists (
                    select from unnest($3::int[], $4::text[]) u (d, v)
-                   join kernel_version k on k.distro_id = u.d and k.version = u.v
+                   join lateral (select k.id from kernel_version k
+                                  where k.distro_id = u.d and k.version = u.v offset 0) k on true
                    where k.id = h.kernel_version_id)",
                 cluster_id,
                 host,
@@ -299,7 +300,8 @@ impl Db {
                 "update host_kernel h set current = false
                  where h.cluster_id = $1 and h.host = $2 and h.current and not exists (
                    select from unnest($3::int[], $4::text[], $5::bool[]) u (d, v, c)
-                   join kernel_version k on k.distro_id = u.d and k.version = u.v
+                   join lateral (select k.id from kernel_version k
+                                  where k.distro_id = u.d and k.version = u.v offset 0) k on true
                    where k.id = h.kernel_version_id and u.c)",
                 cluster_id,
                 host,
@@ -314,7 +316,8 @@ impl Db {
                 r#"insert into host_kernel as h (cluster_id, host, kernel_version_id, current)
                    select $1, $2, k.id, u.c
                    from unnest($3::int[], $4::text[], $5::bool[]) u (d, v, c)
-                   join kernel_version k on k.distro_id = u.d and k.version = u.v
+                   join lateral (select k.id from kernel_version k
+                                  where k.distro_id = u.d and k.version = u.v offset 0) k on true
                    on conflict (cluster_id, host, kernel_version_id) do update set
                      current = excluded.current, deleted_at = null
                    returning (xmax = 0) as "created!""#,

@@ -56,7 +56,8 @@ const TYPES: &[(&str, &str)] = &[
          comment text, link text, key text, reported_by text, at timestamptz, ended_at timestamptz,
          deleted_at timestamptz, called_off bool)
        left join distro d on d.name = x.distro
-       left join kernel_version k on k.distro_id = d.id and k.version = x.version
+       left join lateral (
+         select k.id from kernel_version k where k.distro_id = d.id and k.version = x.version offset 0) k on true
        -- Runs without a key are known by all that they say.
        where not exists (select from run r where r.kernel_version_id = k.id and r.purpose = x.purpose
          and r.release = x.release and r.at = x.at
@@ -68,7 +69,8 @@ const TYPES: &[(&str, &str)] = &[
        from jsonb_to_recordset($1) x (distro text, version text, release text, purpose text, requested_by text,
          at timestamptz, ended_at timestamptz)
        left join distro d on d.name = x.distro
-       left join kernel_version k on k.distro_id = d.id and k.version = x.version
+       left join lateral (
+         select k.id from kernel_version k where k.distro_id = d.id and k.version = x.version offset 0) k on true
        where not exists (select from kernel_request r where r.kernel_version_id = k.id and r.release = x.release
          and r.purpose = x.purpose and r.at = x.at)
        -- One that is open here stays.
@@ -87,7 +89,8 @@ const TYPES: &[(&str, &str)] = &[
        from jsonb_to_recordset($1) x (cluster text, host text, distro text, version text, current bool,
          deleted_at timestamptz)
        left join cluster c on c.name = x.cluster left join distro d on d.name = x.distro
-       left join kernel_version k on k.distro_id = d.id and k.version = x.version
+       left join lateral (
+         select k.id from kernel_version k where k.distro_id = d.id and k.version = x.version offset 0) k on true
        on conflict (cluster_id, host, kernel_version_id) do nothing"),
     ("plugin", "insert into plugin (digest, name, hooks, settings_schema, wasm, uploaded_at, uploaded_by)
        select encode(sha256(decode(x.wasm, 'base64')), 'hex'), x.name, x.hooks, x.settings_schema,
@@ -118,7 +121,8 @@ const TYPES: &[(&str, &str)] = &[
        from jsonb_to_recordset($1) x (pipeline text, hook text, position int, distro text, version text,
          key text, value text, deleted_at timestamptz)
        left join pipeline p on p.name = x.pipeline left join distro d on d.name = x.distro
-       left join kernel_version k on k.distro_id = d.id and k.version = x.version
+       left join lateral (
+         select k.id from kernel_version k where k.distro_id = d.id and k.version = x.version offset 0) k on true
        on conflict do nothing"),
     // Its figures are of decisions that stay behind: it begins anew.
     ("shadow", "with added as (

@@ -222,8 +222,10 @@ impl Db {
         let states: Vec<i32> = wanted.values().copied().collect();
         let found = sqlx::query!(
             r#"select k.id, k.distro_id, k.version, k.generation
-               from kernel_version k
-               join unnest($1::int[], $2::text[]) u (d, v) on k.distro_id = u.d and k.version = u.v
+               from unnest($1::int[], $2::text[]) u (d, v)
+               join lateral (select k.id from kernel_version k
+                              where k.distro_id = u.d and k.version = u.v offset 0) found on true
+               join kernel_version k using (id)
                where k.deleted_at is null
                order by k.distro_id, k.version for no key update of k"#,
             &distros,
@@ -254,7 +256,9 @@ impl Db {
         let updated = sqlx::query!(
             "update kernel_version k set state_id = u.s
              from unnest($1::int[], $2::text[], $3::int[]) u (d, v, s)
-             where k.distro_id = u.d and k.version = u.v and k.deleted_at is null and k.state_id <> u.s",
+             join lateral (select k.id from kernel_version k
+                            where k.distro_id = u.d and k.version = u.v offset 0) found on true
+             where k.id = found.id and k.deleted_at is null and k.state_id <> u.s",
             &distros,
             &versions,
             &states,
@@ -393,9 +397,11 @@ async fn deleted(batch: &mut Batch, rows: &Columns) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar!(
         r#"select d.name || '/' || k.version as "name!"
            from unnest($1::int[], $2::text[]) u (d, v)
-           join kernel_version k on k.distro_id = u.d and k.version = u.v and k.deleted_at is not null
-           join distro d on d.id = k.distro_id
-           order by k.distro_id, k.version limit $3"#,
+           join lateral (
+             select k.version from kernel_version k
+             where k.distro_id = u.d and k.version = u.v and k.deleted_at is not null offset 0) k on true
+           join distro d on d.id = u.d
+           order by u.d, k.version limit $3"#,
         &rows.distro,
         &rows.version,
         MAX_NAMED as i64,

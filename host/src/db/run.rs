@@ -186,8 +186,9 @@ impl Db {
         let found = sqlx::query!(
             r#"select u.n as "n!", k.id as "id?"
                from unnest($1::int[], $2::text[]) with ordinality u (d, v, n)
-               left join kernel_version k
-                 on k.distro_id = u.d and k.version = u.v and k.deleted_at is null
+               left join lateral (
+                 select k.id from kernel_version k
+                 where k.distro_id = u.d and k.version = u.v and k.deleted_at is null offset 0) k on true
                order by u.n"#,
             &distro_ids,
             &versions,

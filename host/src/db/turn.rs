@@ -340,13 +340,18 @@ impl Db {
     }
 
     /// The ids of kernel versions by name.
+    ///
+    /// Here as wherever many are found by name, `offset 0` makes the search one of its own, by both halves of the name.
+    /// Joined plainly, a table that is newly filled and not yet analysed was searched by the distro alone: all its
+    /// versions read for each.
     pub async fn kernel_ids(&self, names: &[(String, String)]) -> Result<Vec<i64>> {
         let distros: Vec<String> = names.iter().map(|n| n.0.clone()).collect();
         let versions: Vec<String> = names.iter().map(|n| n.1.clone()).collect();
         Ok(sqlx::query_scalar!(
             "select k.id from unnest($1::text[], $2::text[]) u (d, v)
              join distro d on d.name = u.d
-             join kernel_version k on k.distro_id = d.id and k.version = u.v",
+             join lateral (select k.id from kernel_version k
+                            where k.distro_id = d.id and k.version = u.v offset 0) k on true",
             &distros,
             &versions,
         )

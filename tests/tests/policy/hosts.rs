@@ -3,7 +3,7 @@
 use pointsman_tests::guest::{self, Hook};
 use pointsman_tests::{TestDatabase, TestHost, wait_for};
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{ignore, ignored, roll_back, token};
 
@@ -103,6 +103,64 @@ async fn a_host_that_comes_after_another_goes_on_where_it_was() {
     assert_eq!(
         host.kernel_names("ignored=false").await,
         ["debian-12/6.1.0"]
+    );
+}
+
+/// A database plans by what it last counted. After a first import it has counted nothing for a minute or so, and what
+/// was imported must be decided about all the same.
+#[tokio::test]
+async fn what_is_new_to_the_database_is_found_without_reading_all_of_it_each_time() {
+    const VERSIONS: i64 = 6_000;
+    /// A few looks at each version, and not one at each for each.
+    const READ_AT_MOST: i64 = VERSIONS * 60;
+    let (db, host) = TestHost::start().await;
+    let mut sql = db.connect().await;
+    sqlx::query("alter table kernel_version set (autovacuum_enabled = off)")
+        .execute(&mut sql)
+        .await
+        .unwrap();
+    host.stock_policy().await;
+    host.distro("debian-12").await;
+    let every = |of: &dyn Fn(i64) -> Value| (0..VERSIONS).map(of).collect::<Vec<_>>();
+    let kernels = every(&|n| json!({"distro": "debian-12", "version": format!("6.5.{n}")}));
+    host.post("/v1/kernels", json!({"kernels": kernels})).await;
+    host.idle().await;
+    let runs = every(&|n| {
+        let version = format!("6.5.{n}");
+        json!({"distro": "debian-12", "version": version, "purpose": "compile", "verdict": "pass"})
+    });
+    host.post("/v1/runs", json!({"runs": runs})).await;
+    host.idle().await;
+    // What a connection has counted is on record once it is gone.
+    host.stop().await;
+    let read = async || {
+        sqlx::query_scalar::<_, i64>(
+            "select (seq_tup_read + coalesce(i.read, 0))::bigint from pg_stat_user_tables t,
+               (select sum(idx_tup_read) as read from pg_stat_user_indexes
+                 where relname = 'kernel_version') i
+             where t.relname = 'kernel_version'",
+        )
+        .fetch_one(&mut db.connect().await)
+        .await
+        .unwrap()
+    };
+    let open = async || {
+        sqlx::query_scalar::<_, i64>(
+            "select count(*) from pg_stat_activity
+             where datname = current_database() and application_name = 'pointsman'",
+        )
+        .fetch_one(&mut db.connect().await)
+        .await
+        .unwrap()
+    };
+    wait_for("the host's connections are gone", async || {
+        (open().await == 0).then_some(())
+    })
+    .await;
+    let read = read().await;
+    assert!(
+        (VERSIONS..READ_AT_MOST).contains(&read),
+        "{read} rows read for {VERSIONS}"
     );
 }
 
