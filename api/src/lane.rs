@@ -74,6 +74,45 @@ wire! {
 }
 
 wire! {
+    /// What is being executed for a pull request.
+    pub struct Under {
+        /// The lane that it is in.
+        pub lane: i64,
+        /// The lane's state: `building`, `built` or `running`.
+        pub state: String,
+        /// The head that is tested.
+        pub head: String,
+        /// The commit of the target that it is tested on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub base: Option<String>,
+        /// The merge commit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub commit: Option<String>,
+        /// Attempts of its jobs that have not ended, in the order in which they were made.
+        #[serde(default)]
+        pub jobs: Vec<UnderJob>,
+    }
+}
+
+wire! {
+    /// A job that waits for its turn or runs.
+    pub struct UnderJob {
+        /// The job.
+        pub name: String,
+        /// Which attempt of it: 1 is the first.
+        pub attempt: i32,
+        /// `waiting` or `running`.
+        pub state: String,
+        /// When the attempt began.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub started_at: Option<DateTime<Utc>>,
+        /// A page with its log that opens with no token until the link expires; as of a lane.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub link: Option<String>,
+    }
+}
+
+wire! {
     /// Why something does not go on.
     pub struct Held {
         /// Stable, for programs.

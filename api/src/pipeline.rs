@@ -279,6 +279,9 @@ wire! {
         pub differed: i64,
         /// Decisions that cannot be made again: they ended through the machine.
         pub skipped: i64,
+        /// Why this version cannot be asked at present, if it cannot.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub failing: Option<String>,
         /// Whether it has been asked about every decision so far.
         pub idle: bool,
         /// The generation that last changed it.

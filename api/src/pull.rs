@@ -265,6 +265,22 @@ wire! {
 }
 
 wire! {
+    /// A review as it was given.
+    pub struct Review {
+        /// Unique.
+        pub id: i64,
+        /// Whose.
+        pub by: String,
+        /// `approved`, `changes-requested`, `commented` or `dismissed`.
+        pub state: String,
+        /// The head that was looked at.
+        pub head: String,
+        /// When.
+        pub at: DateTime<Utc>,
+    }
+}
+
+wire! {
     /// A comment.
     pub struct Comment {
         /// Unique.

@@ -318,6 +318,8 @@ mod tests {
             "ignore add --reason none",
             "event list --follow --newest",
             "host set web-1 --running debian-12/6.1",
+            "pr create driver fix Title --permission read",
+            "pr create driver fix Title --author eve --permission owner",
             "up --once --quiet --verbose",
         ] {
             let line = format!("pointsman {args}");

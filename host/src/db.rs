@@ -64,11 +64,21 @@ const ENGINE_WRITES: u32 = 4;
 /// Connections for what they read: one turn reads up to seven things at once.
 const ENGINE_READS: u32 = 8;
 /// How long a request waits for a free connection, or for a database that is down.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long one read may take: a pattern without a trigram scans, and must end.
 pub const READ_TIMEOUT_MS: u32 = 2_000;
 /// How long one statement of a write may take, or of the engine: the largest batch needs a few seconds.
 const WRITE_TIMEOUT_MS: u32 = 60_000;
+/// What PostgreSQL is told about each connection: a machine that is gone without a word is noticed after 25 seconds, and
+/// its locks go with its connections. By itself it would notice after two hours. Over a socket within the machine this
+/// means nothing.
+const KEEPALIVE: [(&str, &str); 4] = [
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    // In milliseconds: for what was sent to it and is not acknowledged.
+    ("tcp_user_timeout", "25000"),
+];
 
 /// The record.
 #[derive(Clone)]
@@ -97,6 +107,7 @@ impl Db {
         let options: PgConnectOptions = url
             .parse::<PgConnectOptions>()?
             .application_name("pointsman")
+            .options(KEEPALIVE)
             .log_statements(LevelFilter::Off)
             .log_slow_statements(LevelFilter::Warn, Duration::from_secs(1));
         let pool = |connections, timeout_ms: u32, plans: &str| {
@@ -165,7 +176,11 @@ impl Db {
     /// Applies the migrations that are missing.
     pub async fn migrate(&self) -> anyhow::Result<Vec<String>> {
         let before = applied(&self.write).await;
-        MIGRATOR.run(&self.write).await?;
+        // On a connection of its own, without the time limits of the others: an index on what was recorded in years
+        // takes as long as it takes, and so does another host that is at it.
+        let mut connection = self.options.connect().await?;
+        MIGRATOR.run(&mut connection).await?;
+        connection.close().await?;
         sqlx::query!("select epoch_ensure()")
             .fetch_one(&self.write)
             .await?;

@@ -3,7 +3,7 @@
 mod kernel;
 
 use pointsman_api::lane::Lane;
-use pointsman_api::pull::{Condition, Explanation, Merging, Pull};
+use pointsman_api::pull::{Condition, Explanation, Merging, Pull, Said, Standing};
 
 use crate::db::Db;
 use crate::db::decision;
@@ -15,6 +15,8 @@ pub use kernel::kernel;
 
 /// Lanes that are looked through for the newest that could land.
 const LANES: u32 = 50;
+/// Who can do something where a policy could not answer.
+const MEND: &str = "an operator mends the policy";
 
 /// The conditions of one pull request.
 pub async fn pull(db: &Db, repository: &str, number: i32) -> Result<Explanation> {
@@ -169,19 +171,16 @@ fn conditions(
         return all;
     };
     if let Some(held) = &standing.held {
-        all.push(unmet(
-            "policy",
-            held.text.clone(),
-            "an operator mends the policy",
-            vec![],
-        ));
+        all.push(unmet("policy", held.text.clone(), MEND, vec![]));
     }
     let decisions: Vec<i64> = standing.review.decision.into_iter().collect();
     all.push(match standing.approval.as_str() {
         "approved" => met("approved", standing.review.text.clone(), decisions),
         _ => {
             let remedy = match standing.wanted.as_slice() {
-                [] => "a reviewer approves it".to_owned(),
+                [] => remedy_of(standing, &standing.review)
+                    .unwrap_or("a reviewer approves it")
+                    .to_owned(),
                 wanted => format!("a review by {}", wanted.join(", ")),
             };
             unmet("approved", standing.review.text.clone(), &remedy, decisions)
@@ -190,21 +189,64 @@ fn conditions(
     let decisions: Vec<i64> = standing.gate.decision.into_iter().collect();
     all.push(match standing.need.as_deref() {
         Some("run" | "pass") => met("gate", standing.gate.text.clone(), decisions),
-        Some("fail") => unmet(
-            "gate",
-            standing.gate.text.clone(),
-            "its author mends that and pushes",
-            decisions,
-        ),
-        _ => unmet(
-            "gate",
-            standing.gate.text.clone(),
-            "what the reason names",
-            decisions,
-        ),
+        need => {
+            let unknown = match need {
+                Some("fail") => "its author mends that and pushes",
+                _ => "what the reason names",
+            };
+            let remedy = remedy_of(standing, &standing.gate).unwrap_or(unknown);
+            unmet("gate", standing.gate.text.clone(), remedy, decisions)
+        }
     });
     lanes(&mut all, number, merging, (lane, says));
     all
+}
+
+/// Who can bring about another answer of `review` or `gate` than this one, where that can be told by its code.
+fn remedy_of(standing: &Standing, said: &Said) -> Option<&'static str> {
+    // The code of a policy that could not answer is the engine's.
+    let is_held = |held: &Said| held.code == said.code;
+    match standing.held.as_ref().is_some_and(is_held) {
+        true => Some(MEND),
+        false => remedy(&said.code),
+    }
+}
+
+/// What changes an answer with this code of the host or of a stock policy. None: the code is another policy's, or
+/// its answer names those whose review is missing.
+fn remedy(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "review.none" => "an admin binds a policy to `review`: `pointsman pipeline bind`",
+        "review.missing" => "a reviewer approves it: `pointsman pr review`",
+        "review.taken-back" => "a reviewer approves it anew: `pointsman pr review`",
+        "review.no-permission" => {
+            "a reviewer whose word counts, and who is not its author, approves it: `pointsman pr review`"
+        }
+        "review.changes-requested" => {
+            "its author makes the changes and asks for another review, or that review is dismissed"
+        }
+        "label.blocking" => "somebody takes the label off: `pointsman pr label --off`",
+        "gate.draft" => "its author marks it as ready: `pointsman pr edit --ready`",
+        "gate.closed" => "somebody opens it again: `pointsman pr edit --open`",
+        "gate.conflict" => "its author merges the target branch, or rebases onto it, and pushes",
+        // Whoever holds a token of a writer may authorise: the host asks for no more.
+        "gate.unauthorised" => {
+            "a writer looks at this head and authorises it: `pointsman pr authorise`"
+        }
+        // Who may give commands is a setting of `gate-basics`, a writer unless told otherwise.
+        "gate.held" => {
+            "whoever the gate takes commands from (a writer, unless it is set otherwise) comments `unhold`: \
+             `pointsman pr comment`"
+        }
+        "gate.cancelled" => {
+            "whoever the gate takes commands from (a writer, unless it is set otherwise) comments `retry`: \
+             `pointsman pr comment`; or its author pushes"
+        }
+        "pin.missing" | "pin.malformed" => {
+            "its author commits the file with the pin as it has to be, and pushes"
+        }
+        _ => return None,
+    })
 }
 
 fn lanes(
@@ -301,5 +343,56 @@ fn frozen(all: &mut Vec<Condition>, merging: &Merging) {
             "an admin opens it: `pointsman pipeline thaw`",
             vec![],
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(code: &str) -> Said {
+        Said {
+            code: code.to_owned(),
+            text: String::new(),
+            decision: None,
+        }
+    }
+
+    #[test]
+    fn a_code_says_who_can_do_what() {
+        for (code, names) in [
+            ("review.none", "binds a policy to `review`"),
+            ("review.missing", "a reviewer approves it"),
+            ("label.blocking", "takes the label off"),
+            ("gate.unauthorised", "`pointsman pr authorise`"),
+            ("gate.held", "comments `unhold`"),
+            ("gate.cancelled", "comments `retry`"),
+        ] {
+            let found = remedy(code);
+            assert!(
+                found.is_some_and(|r| r.contains(names)),
+                "{code}: {found:?}"
+            );
+        }
+        // What is known of no policy is no promise of ours.
+        assert_eq!(remedy("mine.friday"), None);
+        assert_eq!(remedy(""), None);
+    }
+
+    #[test]
+    fn a_policy_that_could_not_answer_is_mended_first() {
+        let standing = Standing {
+            approval: "pending".to_owned(),
+            review: said("review.none"),
+            wanted: vec![],
+            need: None,
+            gate: said("trapped"),
+            held: Some(said("trapped")),
+            verdict: None,
+            verdict_base: None,
+        };
+        assert_eq!(remedy_of(&standing, &standing.gate), Some(MEND));
+        let review = remedy_of(&standing, &standing.review);
+        assert_eq!(review, remedy("review.none"));
     }
 }

@@ -33,7 +33,7 @@ impl Plugins {
     }
 
     /// Refuses limits of nothing, and those above the operator's ceilings.
-    pub fn check_limits(&self, limits: &Limits) -> Result<()> {
+    fn check_limits(&self, limits: &Limits) -> Result<()> {
         let Some((name, value, ceiling)) = CallLimits::out_of_range(limits, &self.ceilings) else {
             return Ok(());
         };
@@ -50,6 +50,28 @@ impl Plugins {
         Err(Refusal::new(Kind::Invalid, code, detail)
             .field(format!("/limits/{name}"))
             .hint("The operator sets the ceilings: `pointsman serve --help` lists them.")
+            .into())
+    }
+
+    /// Refuses limits in which the plugin does not even start: its pipeline would hold at the first question.
+    async fn check_start(&self, plugin: &Plugin, hook: &str, limits: &Limits) -> Result<()> {
+        let Ok(asked) = hook.parse::<Hook>() else {
+            return Ok(());
+        };
+        let within = CallLimits::of(asked).set(limits, &self.ceilings);
+        let plugin = plugin.clone();
+        let started = blocking(move || plugin.start(&within)).await?.outcome;
+        if matches!(started, Outcome::Answered(())) {
+            return Ok(());
+        }
+        let detail = started.detail().unwrap_or_default();
+        if matches!(started, Outcome::HostFailed { .. }) {
+            return Err(Error::Internal(anyhow::anyhow!("{detail}")));
+        }
+        let text = format!("it does not start within the limits of the binding: {detail}");
+        Err(Refusal::new(Kind::Invalid, "limits_too_low", text)
+            .field("/limits")
+            .hint("Raise the limits, or leave them out: those of the hook count then.")
             .into())
     }
 
@@ -86,15 +108,17 @@ impl Plugins {
     }
 
     /// Checks that a plugin version can be bound to a hook of such a pipeline with these settings: the
-    /// pipeline asks the hook, the plugin has it, it loads here, and the settings pass its own check. A
-    /// pair that fails is never bound.
+    /// pipeline asks the hook, the plugin has it, it loads here, it starts within the limits, and the settings
+    /// pass its own check. A pair that fails is never bound.
     pub async fn check_binding(
         &self,
         kind: &str,
         digest: &str,
         hook: &str,
         settings: &serde_json::Value,
+        limits: &Limits,
     ) -> Result<()> {
+        self.check_limits(limits)?;
         asked(kind, hook)?;
         let known = self.db.plugin(digest).await?;
         if known.digest != digest {
@@ -138,6 +162,7 @@ impl Plugins {
                 .await
                 .map_err(|rejection| rejected(&rejection))?,
         };
+        self.check_start(&plugin, hook, limits).await?;
         if !plugin.has_settings() {
             return match settings.as_object().is_some_and(serde_json::Map::is_empty) {
                 true => Ok(()),

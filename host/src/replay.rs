@@ -18,6 +18,15 @@ pub use many::{Gone, many};
 /// Outcomes that say something of the machine, and nothing of the plugin.
 const INFRASTRUCTURE: [&str; 4] = ["deadline", "busy", "host-failed", "stack-overflow"];
 
+/// Who is asked what was asked then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The version that decided, with its settings: what it does otherwise now is the machine's doing.
+    Same,
+    /// Another version, or other settings: that it never ends, say, is its own doing.
+    Candidate,
+}
+
 /// How a decision came out this time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Again {
@@ -27,8 +36,8 @@ pub struct Again {
     pub output: Option<Raw>,
     /// Fuel used.
     pub fuel: u64,
-    /// Whether another machine would say the same.
-    pub is_decision: bool,
+    /// Why it says nothing about what is on record, if it does not.
+    pub aside: Option<NotReplayable>,
 }
 
 /// The first place in which two decisions differ.
@@ -52,6 +61,12 @@ pub enum NotReplayable {
     /// It ran out of fuel, which has another price on another engine.
     #[error("it ran out of fuel on another engine, where fuel has another price")]
     OtherEngine,
+    /// It ended this time for a reason that is this machine's.
+    #[error("it ended with `{0}` here, which is no decision of the plugin")]
+    Here(&'static str),
+    /// It asks for facts that nobody asked for then.
+    #[error("it asks for facts that are not on record, of the kind `{0}`")]
+    Facts(String),
     /// What is on record does not have the form of this version.
     #[error("what is on record cannot be read: {0}")]
     Unreadable(String),
@@ -62,19 +77,57 @@ pub enum NotReplayable {
 /// Blocks like [`Plugin::ask`].
 ///
 /// # Errors
-/// The decision is none that can be made again.
+/// The decision is none that can be made again, or what came out cannot be compared with it.
 pub fn again(
     plugin: &Plugin,
-    limits: Option<CallLimits>,
+    asked: Asked,
     record: &DecisionRecord,
     engine: &str,
 ) -> Result<Again, NotReplayable> {
+    if let Some(why) = unlike(record, engine) {
+        return Err(why);
+    }
+    let again = anew(plugin, asked, record, engine)?;
+    match again.aside {
+        Some(why) => Err(why),
+        None => Ok(again),
+    }
+}
+
+/// Why a decision is none that another machine would make in the same way.
+fn unlike(record: &DecisionRecord, engine: &str) -> Option<NotReplayable> {
     if INFRASTRUCTURE.contains(&record.outcome.as_str()) {
-        return Err(NotReplayable::Infrastructure(record.outcome.clone()));
+        return Some(NotReplayable::Infrastructure(record.outcome.clone()));
     }
-    if record.outcome == "out-of-fuel" && record.engine != engine {
-        return Err(NotReplayable::OtherEngine);
+    (record.outcome == "out-of-fuel" && record.engine != engine)
+        .then_some(NotReplayable::OtherEngine)
+}
+
+/// As [`again`], whatever became of the decision then: what failed through the machine is asked as well, and
+/// [`Again::aside`] says why the two cannot be compared.
+///
+/// # Errors
+/// What is on record cannot be read.
+pub fn anew(
+    plugin: &Plugin,
+    asked: Asked,
+    record: &DecisionRecord,
+    engine: &str,
+) -> Result<Again, NotReplayable> {
+    let again = once(plugin, asked, record, engine)?;
+    // It may have been the machine that stood still: whoever never ends does so twice.
+    match again.ending.outcome {
+        "deadline" if asked == Asked::Candidate => once(plugin, asked, record, engine),
+        _ => Ok(again),
     }
+}
+
+fn once(
+    plugin: &Plugin,
+    asked: Asked,
+    record: &DecisionRecord,
+    engine: &str,
+) -> Result<Again, NotReplayable> {
     let unreadable = |error: &dyn std::fmt::Display| NotReplayable::Unreadable(error.to_string());
     let hook: Hook = record.hook.parse().map_err(|e| unreadable(&e))?;
     let given = |name: &str| {
@@ -101,20 +154,21 @@ pub fn again(
         attrs: pairs("attrs")?,
     };
     // Those that it had then, whatever the ceilings are here and now.
-    let limits = limits.unwrap_or_else(|| {
-        let then = record.limits.unwrap_or_default();
-        CallLimits::of(hook).set(&then, &CallLimits::HIGHEST)
-    });
+    let then = record.limits.unwrap_or_default();
+    let limits = CallLimits::of(hook).set(&then, &CallLimits::HIGHEST);
+    let mut recorded = Recorded::new(&facts);
     let (called, ending) = plugin
-        .decide_text(
-            hook,
-            &limits,
-            &context,
-            record.input.get(),
-            &mut Recorded::new(&facts),
-        )
+        .decide_text(hook, &limits, &context, record.input.get(), &mut recorded)
         .map_err(|e| unreadable(&e))?;
-    let is_decision = called.outcome.is_decision();
+    let own_doing =
+        matches!(ending.outcome, "deadline" | "stack-overflow") && asked == Asked::Candidate;
+    let aside = match recorded.missed() {
+        _ if !called.outcome.is_decision() && !own_doing => {
+            Some(NotReplayable::Here(ending.outcome))
+        }
+        Some(kind) => Some(NotReplayable::Facts(kind.to_owned())),
+        None => unlike(record, engine),
+    };
     let output = match called.outcome {
         Outcome::Answered(answer) => Some(answer),
         Outcome::Stopped(stop) => Raw::of(&stop).ok(),
@@ -124,7 +178,7 @@ pub fn again(
         ending,
         output,
         fuel: called.fuel,
-        is_decision,
+        aside,
     })
 }
 

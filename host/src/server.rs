@@ -136,7 +136,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(pulls::list_repositories, pulls::create_repository))
         .routes(routes!(pulls::list_pulls, pulls::create_pull))
         .routes(routes!(pulls::get_pull, pulls::update_pull))
-        .routes(routes!(pulls::create_review))
+        .routes(routes!(pulls::list_reviews, pulls::create_review))
         .routes(routes!(pulls::list_comments, pulls::create_comment))
         .routes(routes!(pulls::put_label, pulls::delete_label))
         .routes(routes!(pulls::authorise_pull))

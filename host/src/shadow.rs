@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::db::Db;
@@ -14,12 +15,14 @@ use crate::db::listen::POLL;
 use crate::db::shadow::{Followed, Following, NewDifference};
 use crate::error::{Error, Result};
 use crate::policy::{Plugin, Runtime};
-use crate::replay;
+use crate::replay::{self, Asked, NotReplayable};
 
 /// Decisions that one candidate is asked about before the next candidate has its turn.
 const PAGE: i64 = 20;
 /// How long to wait after something failed: nobody waits for a candidate.
 const FAILURE_PAUSE: Duration = Duration::from_secs(10);
+/// How long until a candidate that could not be loaded is loaded again: it may have been the machine.
+const LOAD_AGAIN: Duration = Duration::from_secs(60);
 
 /// Follows decisions until it is told to stop.
 pub struct Shadows {
@@ -29,6 +32,8 @@ pub struct Shadows {
     stop: CancellationToken,
     /// The candidates, loaded.
     loaded: HashMap<String, Plugin>,
+    /// Those that could not be loaded, and when to try again.
+    failed: HashMap<String, Instant>,
 }
 
 impl Shadows {
@@ -40,6 +45,7 @@ impl Shadows {
             runtime,
             stop,
             loaded: HashMap::new(),
+            failed: HashMap::new(),
         }
     }
 
@@ -85,10 +91,28 @@ impl Shadows {
         let plugin = match self.loaded.get(&candidate.digest) {
             Some(plugin) => plugin.clone(),
             None => {
+                let now = Instant::now();
+                if self
+                    .failed
+                    .get(&candidate.digest)
+                    .is_some_and(|at| now < *at)
+                {
+                    return Ok(false);
+                }
                 let wasm = self.db.plugin_wasm(&candidate.digest).await?;
-                let plugin = self.runtime.load(wasm).await.map_err(|rejection| {
-                    Error::Internal(anyhow::anyhow!("{}: {rejection}", candidate.digest))
-                })?;
+                let plugin = match self.runtime.load(wasm).await {
+                    Ok(plugin) => plugin,
+                    // It keeps no other candidate from being asked.
+                    Err(rejection) => {
+                        let digest = &candidate.digest;
+                        tracing::warn!(%digest, %rejection, "a candidate in shadow waits");
+                        let why = rejection.to_string();
+                        self.db.shadow_fails(candidate, &why).await?;
+                        self.failed.insert(digest.clone(), now + LOAD_AGAIN);
+                        return Ok(false);
+                    }
+                };
+                self.failed.remove(&candidate.digest);
                 self.loaded.insert(candidate.digest.clone(), plugin.clone());
                 plugin
             }
@@ -98,13 +122,15 @@ impl Shadows {
         let followed = tokio::task::spawn_blocking(move || {
             let mut followed = Followed::default();
             for record in &records {
+                let again = replay::again(&plugin, Asked::Candidate, record, &engine);
+                // Another time, then.
+                if again == Err(NotReplayable::Here("busy")) {
+                    break;
+                }
                 followed.after = record.id;
-                let again = match replay::again(&plugin, None, record, &engine) {
-                    Ok(again) if again.is_decision => again,
-                    _ => {
-                        followed.skipped += 1;
-                        continue;
-                    }
+                let Ok(again) = again else {
+                    followed.skipped += 1;
+                    continue;
                 };
                 match replay::compare(record, &again) {
                     None => followed.agreed += 1,

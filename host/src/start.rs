@@ -130,15 +130,16 @@ pub async fn start(
     };
     let mut tasks = engine.start(&runtime, config.ceilings, days, DRAIN);
     let shadows = Shadows::new(own.clone(), runtime.clone(), stop.clone());
-    let runs = Runs::new(own, runtime.clone(), stop.clone(), config.ceilings);
+    let runs = Runs::new(own.clone(), runtime.clone(), stop.clone(), config.ceilings);
     tasks.extend([
         worker.start(DRAIN),
         runs.start(DRAIN),
         tokio::spawn(shadows.run()),
     ]);
+    // Not by the connections of requests: a token that is revoked is out of force however many those are.
     tasks.push(tokio::spawn(refresh_tokens(
         tokens.clone(),
-        db.clone(),
+        own,
         commits.clone(),
         stop.clone(),
     )));

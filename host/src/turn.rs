@@ -44,6 +44,8 @@ const SWEEP_PAGE: i64 = 10_000;
 /// How long a pipeline that holds waits before it tries the same again: what failed may have been the
 /// machine, not the plugin.
 const HOLD_RETRY: Duration = Duration::from_secs(60);
+/// How long a host that cannot load what is bound leaves the pipeline to others, which may be able to.
+const AWAY: Duration = Duration::from_secs(10);
 /// How long to wait after the database failed.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 /// How often old decisions are looked for.
@@ -60,6 +62,10 @@ pub struct Worker {
     decision_days: i32,
     /// What the pipeline holds with, and when to try that again.
     held: Option<(Vec<Bound>, Remedy, tokio::time::Instant)>,
+    /// What it holds with is that this host cannot load what is bound.
+    unable: bool,
+    /// It left the pipeline to other hosts, until then.
+    away: Option<tokio::time::Instant>,
     /// What was found when there was nothing to do.
     rest: Option<Rest>,
     retired_at: Option<tokio::time::Instant>,
@@ -124,6 +130,8 @@ impl Worker {
             stop,
             decision_days: i32::from(decision_days),
             held: None,
+            unable: false,
+            away: None,
             rest: None,
             retired_at: None,
         }
@@ -172,6 +180,13 @@ impl Worker {
             return Ok(Took::Nothing(
                 self.rest.as_ref().and_then(|rest| rest.until),
             ));
+        }
+        if let Some(until) = self.away {
+            *held = None;
+            if tokio::time::Instant::now() < until {
+                return Ok(Took::Nothing(None));
+            }
+            self.away = None;
         }
         let here = match held {
             Some(lock) => lock.still_held().await,
@@ -243,6 +258,9 @@ impl Worker {
             && *remedy == causes.remedy
             && tokio::time::Instant::now() < *retry_at
         {
+            if self.unable {
+                self.away = Some(tokio::time::Instant::now() + AWAY);
+            }
             return Ok(Took::Nothing(None));
         }
         let mut end = TurnEnd {
@@ -305,6 +323,10 @@ impl Worker {
             Err(Stopped::Host(error)) => return Err(error),
             Err(Stopped::Held(hold)) => {
                 tracing::warn!(hook = hold.hook, code = %hold.code, "the pipeline holds: {}", hold.text);
+                self.unable = hold.code == "plugin.host-failed";
+                if self.unable {
+                    self.away = Some(tokio::time::Instant::now() + AWAY);
+                }
                 // What was asked is on record; what it was asked about waits.
                 end = TurnEnd {
                     decisions: end.decisions,

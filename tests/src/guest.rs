@@ -56,6 +56,13 @@ pub fn loops(hook: Hook) -> Vec<u8> {
     runs(hook, "(loop $ever (br $ever)) unreachable")
 }
 
+/// A guest that calls itself for ever.
+pub fn recurses(hook: Hook) -> Vec<u8> {
+    let deeper = "(func $deeper (param i32) (result i32)
+        (i32.add (i32.const 1) (call $deeper (i32.add (local.get 0) (i32.const 1)))))";
+    build(hook, deeper, "(call $deeper (i32.const 0))")
+}
+
 /// A guest that ignores versions by index, all for one reason.
 pub fn ignores(versions: &[u32], ground: &Ground<'_>, basis: &Basis<'_>) -> Vec<u8> {
     let mut memory = Memory::default();
@@ -125,6 +132,8 @@ pub struct Basis<'a> {
     pub tags: &'a [(&'a str, &'a str)],
     /// The key of an attribute, if it has one.
     pub attr: Option<&'a str>,
+    /// When to ask again, as an instant of the contract: milliseconds since 1970.
+    pub wake_at: Option<u64>,
 }
 
 impl Default for Basis<'_> {
@@ -134,6 +143,7 @@ impl Default for Basis<'_> {
             notes: &[],
             tags: &[],
             attr: None,
+            wake_at: None,
         }
     }
 }
@@ -465,7 +475,7 @@ impl Memory {
 
     fn basis(&mut self, basis: &Basis<'_>) -> Vec<u8> {
         let mut bytes = self.reason(basis.code);
-        bytes.extend(option(None::<[u8; 8]>, 8));
+        bytes.extend(option(basis.wake_at.map(u64::to_le_bytes), 8));
         let notes = basis.notes.iter().map(|(key, value)| {
             let value = value.map(|value| self.text(value));
             [self.text(key), option(value, 4)].concat()

@@ -1,9 +1,10 @@
-//! What policies remember, and what they hand on: notes, tags, chains.
+//! What policies remember, what they hand on, and when they are asked again: notes, tags, chains, wakes.
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot set itself up stops there"
 )]
 
+use chrono::{DateTime, Duration, Utc};
 use pointsman_tests::command::Cli;
 use pointsman_tests::guest::{self, Basis, Ground, Hook};
 use pointsman_tests::{TestDatabase, TestHost, plugin, text, wait_for};
@@ -552,4 +553,43 @@ async fn in_a_chain_all_of_ignore_count_and_the_first_of_advance_that_answers() 
         (&json!(bad), &json!("refused")),
         "{held}"
     );
+}
+
+#[tokio::test]
+async fn a_policy_that_says_when_is_asked_again_then_though_nothing_changes() {
+    let (_db, host) = TestHost::start().await;
+    host.distro("d").await;
+    host.kernels("d", &["1"]).await;
+    host.idle().await;
+    // An instant of the test's own: the guest says the same in each answer.
+    let wake = Utc::now() + Duration::milliseconds(1_500);
+    let basis = Basis {
+        wake_at: u64::try_from(wake.timestamp_millis()).ok(),
+        ..Basis::default()
+    };
+    let digest = host
+        .upload_bytes("wakes", guest::advances(&[], &basis))
+        .await;
+    let bound = host.bind("advance", &digest, json!({})).await;
+    let asked = wait_for("it was asked three times", async || {
+        let page = host.get("/v1/decisions?limit=1000&hook=advance").await;
+        let decisions = page["items"].as_array()?;
+        let at = decisions.iter().rev().map(|decision| text(&decision["at"]));
+        let asked: Vec<DateTime<Utc>> = at.map(|at| at.parse().unwrap()).collect();
+        (asked.len() >= 3).then_some(asked)
+    })
+    .await;
+    for pair in asked.windows(2) {
+        // What is less than a second ahead, or past, is a second ahead: no policy keeps a host busy.
+        let ahead = (wake.timestamp_millis() - pair[0].timestamp_millis()).max(1_000);
+        assert!(
+            pair[1] >= pair[0] + Duration::milliseconds(ahead),
+            "asked at {} and {}, and to be woken at {wake}",
+            pair[0],
+            pair[1]
+        );
+    }
+    let newest = host.get("/v1/generations?limit=1").await["items"][0]["id"].clone();
+    assert_eq!(newest, bound["generation"], "nothing has changed");
+    host.stop().await;
 }

@@ -650,3 +650,31 @@ async fn many_writers_at_once_lose_nothing_and_do_not_deadlock() {
         "each change starts from what the one before left"
     );
 }
+
+/// PostgreSQL plans a statement of a trigger for as many rows as there were when a connection ran it first.
+#[tokio::test]
+async fn thousands_are_changed_by_connections_that_have_changed_one() {
+    const VERSIONS: i64 = 15_000;
+    /// More than the host has connections for writing.
+    const FIRST: i64 = 16;
+    let (_db, host) = TestHost::start().await;
+    host.distro("debian-12").await;
+    let every = |of: &dyn Fn(i64) -> Value| (0..VERSIONS).map(of).collect::<Vec<_>>();
+    let kernels = every(&|n| json!({"distro": "debian-12", "version": format!("6.1.{n}")}));
+    host.post("/v1/kernels", json!({"kernels": kernels})).await;
+    let single = (0..FIRST).map(async |n| {
+        let path = format!("/v1/kernels/debian-12/6.1.{n}");
+        host.send(Method::PATCH, &path, json!({"state": "built"}))
+            .await
+    });
+    futures::future::join_all(single).await;
+    let states = every(
+        &|n| json!({"distro": "debian-12", "version": format!("6.1.{n}"), "state": "tested"}),
+    );
+    let body = json!({"comment": "all of them", "kernels": states});
+    let written = host.send(Method::PATCH, "/v1/kernels", body).await;
+    assert_eq!(written["updated"], VERSIONS);
+    let generation = &written["generation"];
+    let shown = host.get(&format!("/v1/generations/{generation}")).await;
+    assert_eq!(shown["events"], VERSIONS, "each with its event");
+}

@@ -128,6 +128,64 @@ async fn a_failed_decision_is_repeated_from_a_file_alone() {
 }
 
 #[tokio::test]
+async fn a_candidate_that_never_ends_or_asks_for_more_is_not_said_to_agree() {
+    let (_db, host, cli) = decided().await;
+    let made = decisions(&host, "&hook=ignore").await.len();
+    let endless = file(&host, "endless.wasm", &guest::recurses(guest::Hook::Ignore));
+    let ended = cli
+        .run(&["decision", "replay", "--plugin", &endless, "--json"])
+        .await;
+    assert_eq!(ended.code, 7, "{}", ended.stderr);
+    let replayed: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(replayed["differ"], json!(made), "{replayed}");
+    assert_eq!(replayed["differences"][0]["after"], "stack-overflow");
+
+    // What nobody asked for then is not on record, and what is made up instead says nothing.
+    let curious = guest::asks("versions", &[("count", "3")]);
+    let curious = file(&host, "curious.wasm", &curious);
+    let ended = cli.run(&["decision", "replay", "--plugin", &curious]).await;
+    assert_eq!(ended.code, 1, "{}", ended.stdout);
+    for (says, what) in [
+        (&ended.stdout, "0 the same, 0 differ"),
+        (&ended.stderr, "facts that are not on record"),
+        (&ended.stderr, "no decision could be compared"),
+    ] {
+        assert!(says.contains(what), "{what}: {says}");
+    }
+}
+
+#[tokio::test]
+async fn a_decision_that_failed_through_the_machine_is_asked_again_and_not_compared() {
+    let (_db, host, cli) = decided().await;
+    let endless = guest::loops(guest::Hook::Ignore);
+    let digest = host.upload_bytes("endless", endless).await;
+    let limits = json!({"fuel": 100_000_000_000_i64, "deadline_ms": 100});
+    let body = json!({"digest": digest, "limits": limits});
+    let place = "/v1/pipelines/kernels/bindings/ignore/0";
+    host.send(reqwest::Method::PUT, place, body).await;
+    let failed = wait_for("it took too long", async || {
+        decisions(&host, "&outcome=deadline").await.pop()
+    })
+    .await;
+    let bundle = file(&host, "decision.json", b"");
+    cli.ok(&[
+        "decision",
+        "export",
+        &failed["id"].to_string(),
+        "-o",
+        &bundle,
+    ])
+    .await;
+    let mended = file(&host, "careless.wasm", &careless());
+    let again = cli
+        .json(&["plugin", "replay", &bundle, "--plugin", &mended])
+        .await;
+    assert_eq!(again["outcome"], "answered", "{again}");
+    let why = again["not_comparable"].as_str().unwrap();
+    assert!(why.contains("`deadline`"), "{again}");
+}
+
+#[tokio::test]
 async fn a_thousand_repetitions_give_the_same_bytes() {
     let (_db, host, cli) = decided().await;
     for hook in ["ignore", "advance"] {

@@ -15,7 +15,7 @@ use pointsman_host::db::Db;
 use pointsman_host::db::decision::Filter;
 use pointsman_host::policy::wit::{advance, ignore, types};
 use pointsman_host::policy::{CallLimits, Compiler, Hook, Outcome, Plugin, Runtime, RuntimeConfig};
-use pointsman_host::replay::{again, compare, many};
+use pointsman_host::replay::{Asked, again, compare, many};
 use tokio::sync::mpsc;
 
 use super::Amount;
@@ -73,7 +73,7 @@ pub(super) async fn run(lab: &Lab, amount: &Amount) -> anyhow::Result<()> {
             for _ in 0..REPEATS {
                 for line in &lines {
                     let record: DecisionRecord = serde_json::from_slice(line)?;
-                    let made = again(&plugin, None, &record, &engine)?;
+                    let made = again(&plugin, Asked::Same, &record, &engine)?;
                     ensure!(compare(&record, &made).is_none(), "it decides differently");
                 }
             }
@@ -91,7 +91,7 @@ pub(super) async fn run(lab: &Lab, amount: &Amount) -> anyhow::Result<()> {
                 }
                 anyhow::Ok(())
             };
-            many(&engine, CALLS_AT_ONCE, read, |record, made| {
+            many(&engine, CALLS_AT_ONCE, Asked::Same, read, |record, made| {
                 let same = made.is_ok_and(|made| compare(record, &made).is_none());
                 if !same {
                     other.store(true, Ordering::Relaxed);

@@ -105,7 +105,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   git push origin fix && pointsman pr create driver fix 'Mend the probe' -m 'found by the lab'
-  pointsman pr create driver topic 'From a fork' --from driver-ann --draft")]
+  pointsman pr create driver topic 'From a fork' --from driver-ann --draft
+  pointsman pr create driver topic 'From a stranger' --from driver-eve --author eve --permission read")]
     Create(NewPull),
     /// Change a pull request
     #[command(after_help = "\
@@ -139,6 +140,17 @@ Examples:
         #[command(flatten)]
         why: Why,
     },
+    /// List the reviews of a pull request, the oldest first
+    #[command(after_help = "\
+Examples:
+  pointsman pr reviews driver#12
+  pointsman pr reviews driver#12 --all --json | jq -r 'select(.state == \"approved\") | .by'")]
+    Reviews {
+        /// The pull request: REPOSITORY#NUMBER
+        pull: PullName,
+        #[command(flatten)]
+        paging: Paging,
+    },
     /// Comment on a pull request; a line like `@pointsman r+` is a command
     #[command(after_help = "\
 Examples:
@@ -149,6 +161,17 @@ Examples:
         pull: PullName,
         /// The text
         body: String,
+    },
+    /// List the comments on a pull request, the oldest first
+    #[command(after_help = "\
+Examples:
+  pointsman pr comments driver#12
+  pointsman pr comments driver#12 --all --json | jq -r .body")]
+    Comments {
+        /// The pull request: REPOSITORY#NUMBER
+        pull: PullName,
+        #[command(flatten)]
+        paging: Paging,
     },
     /// Put a label on a pull request, or take it off
     #[command(after_help = "\
@@ -176,6 +199,18 @@ Examples:
 Examples:
   pointsman pr retest driver#12 -m 'the lab was down'")]
     Retest(Act),
+    /// Look at a pull request again, and land it if it may; nothing that is in its way is passed over
+    #[command(after_help = "\
+Examples:
+  pointsman pr try-merge driver#12
+  pointsman pr try-merge driver#12 --head 0123456789012345678901234567890123456789")]
+    TryMerge {
+        /// The pull request: REPOSITORY#NUMBER
+        pull: PullName,
+        /// The head that is meant; if it is another one by now, nothing is done
+        #[arg(long, value_name = "COMMIT")]
+        head: Option<String>,
+    },
 }
 
 /// A pull request to open.
@@ -199,6 +234,17 @@ pub(crate) struct NewPull {
     /// Not to land yet
     #[arg(long)]
     pub(crate) draft: bool,
+    /// Who proposes it, if somebody else: for admins, such as a bridge from another forge
+    #[arg(long, value_name = "NAME")]
+    pub(crate) author: Option<String>,
+    /// What the author may do in the repository [default: write]
+    #[arg(
+        long,
+        value_name = "PERMISSION",
+        requires = "author",
+        value_parser = ["none", "read", "triage", "write", "maintain", "admin"]
+    )]
+    pub(crate) permission: Option<String>,
     /// A label; may be given several times
     #[arg(long = "label", value_name = "NAME")]
     pub(crate) labels: Vec<String>,

@@ -217,6 +217,41 @@ Examples:
         paging: Paging,
     },
 
+    /// Show what is being executed now: pull requests, their lanes, and the jobs that run or wait
+    #[command(after_help = "\
+Examples:
+  pointsman pipeline status main
+  pointsman pipeline status main --json | jq -r '.[].jobs[].link'")]
+    Status {
+        /// The pipeline
+        pipeline: String,
+    },
+    /// List open pull requests that are approved and pass on the target's present tip
+    #[command(after_help = "\
+Examples:
+  pointsman pipeline ready main
+  pointsman pipeline ready main --json | jq length")]
+    Ready {
+        /// The pipeline
+        pipeline: String,
+    },
+    /// List open pull requests that are approved
+    #[command(after_help = "\
+Example:
+  pointsman pipeline approved main")]
+    Approved {
+        /// The pipeline
+        pipeline: String,
+    },
+    /// List open pull requests that pass on the target's present tip, whoever approved them
+    #[command(after_help = "\
+Example:
+  pointsman pipeline passing main")]
+    Passing {
+        /// The pipeline
+        pipeline: String,
+    },
+
     /// List pipelines
     #[command(after_help = "\
 Example:

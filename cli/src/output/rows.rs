@@ -118,7 +118,10 @@ impl Row for Shadow {
             self.agreed.to_string(),
             self.differed.to_string(),
             self.skipped.to_string(),
-            yes(self.idle),
+            match &self.failing {
+                Some(why) => format!("no: {why}"),
+                None => yes(self.idle),
+            },
         ]
     }
 }

@@ -2,10 +2,11 @@
 
 mod shadow;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use pointsman_api::generation::Because;
-use pointsman_api::lane::Tip;
+use pointsman_api::lane::{Tip, Under, UnderJob};
 use pointsman_api::pipeline::{Limits, Pipeline as Row, PutBinding, UpdatePipeline};
 use pointsman_api::pull::{Merging, NewPipeline};
 use serde_json::{Value, json};
@@ -96,6 +97,19 @@ pub(super) fn run(context: &Context, verb: Pipeline) -> Result<Exit, Error> {
                 "the branch has not been looked at yet",
             )
         }
+        Pipeline::Status { pipeline } => status(context, &client, &pipeline),
+        Pipeline::Ready { pipeline } => {
+            let address = client.at(&["pipelines", &pipeline, "ready-for-merge"]);
+            numbers(context, &client, &address, "none is ready to land")
+        }
+        Pipeline::Approved { pipeline } => {
+            let address = client.at(&["pipelines", &pipeline, "review-status"]);
+            numbers(context, &client, &address, "none is approved")
+        }
+        Pipeline::Passing { pipeline } => {
+            let address = client.at(&["pipelines", &pipeline, "passing"]);
+            numbers(context, &client, &address, "none passes on the present tip")
+        }
         Pipeline::Show { pipeline } => show(context, &client, &pipeline),
         Pipeline::Bind(args) => bind(context, &client, args),
         Pipeline::Unbind(args) => {
@@ -169,6 +183,59 @@ fn binding(client: &Client, place: &Place) -> Address {
         &place.hook,
         &place.position.to_string(),
     ])
+}
+
+/// What is being executed now, one line a pull request.
+fn status(context: &Context, client: &Client, name: &str) -> Result<Exit, Error> {
+    let address = client.at(&["pipelines", name, "status"]);
+    list::show(
+        context,
+        client,
+        &address,
+        |running: BTreeMap<i32, Under>| {
+            if running.is_empty() {
+                context.out.note("nothing is being executed");
+            }
+            let mut table = Table::new(&["NUMBER#", "LANE#", "STATE", "JOBS", "HEAD"]);
+            for (number, under) in running {
+                let jobs: Vec<String> = under.jobs.iter().map(job).collect();
+                table.add(vec![
+                    number.to_string(),
+                    under.lane.to_string(),
+                    under.state,
+                    jobs.join(", "),
+                    short(&under.head).to_owned(),
+                ]);
+            }
+            context.out.table(&table)
+        },
+    )
+}
+
+/// A job and how far it is: `test running`, `test waiting (attempt 2)`.
+fn job(job: &UnderJob) -> String {
+    match job.attempt {
+        1 => format!("{} {}", job.name, job.state),
+        attempt => format!("{} {} (attempt {attempt})", job.name, job.state),
+    }
+}
+
+/// Pull requests by their numbers, one a line.
+fn numbers(
+    context: &Context,
+    client: &Client,
+    address: &Address,
+    nothing: &str,
+) -> Result<Exit, Error> {
+    list::show(context, client, address, |numbers: Vec<i32>| {
+        if numbers.is_empty() {
+            context.out.note(nothing);
+        }
+        for number in numbers {
+            context.out.line(format!("#{number}"))?;
+        }
+        Ok(())
+    })
 }
 
 fn show(context: &Context, client: &Client, name: &str) -> Result<Exit, Error> {

@@ -1,8 +1,10 @@
 //! `pointsman pr`.
 
 use pointsman_api::pull::{
-    Condition, Explanation, NewComment, NewPull, NewReview, Pull, PullAction, Standing, UpdatePull,
+    Comment, Condition, Explanation, NewComment, NewPull, NewReview, Person, Pull, PullAction,
+    Review, Standing, UpdatePull,
 };
+use serde_json::Value;
 use ureq::http::Method;
 
 use crate::args::merge::{Act, EditPull, Pr, PullName};
@@ -37,7 +39,7 @@ pub(super) fn run(context: &Context, verb: Pr) -> Result<Exit, Error> {
             list::print::<Pull>(context, &address, &paging, "no pull request is like that")
         }
         Pr::Show { pull } => list::show(context, &client, &at(&client, &pull, &[]), |pull| {
-            show(context, pull)
+            show(context, &client, pull)
         }),
         Pr::Why { pull } => {
             let address = at(&client, &pull, &["why"]);
@@ -52,7 +54,10 @@ pub(super) fn run(context: &Context, verb: Pr) -> Result<Exit, Error> {
                 branch: new.branch,
                 head_repository: new.from,
                 draft: new.draft,
-                author: None,
+                author: new.author.map(|name| Person {
+                    name,
+                    permission: new.permission.unwrap_or_else(|| "write".to_owned()),
+                }),
                 labels: new.labels,
             };
             let address = client.at(&["repositories", &new.repository, "pulls"]);
@@ -93,10 +98,18 @@ pub(super) fn run(context: &Context, verb: Pr) -> Result<Exit, Error> {
             let address = at(&client, &pull, &["reviews"]);
             tell(context, &client.send(&Method::POST, &address, &body)?)
         }
+        Pr::Reviews { pull, paging } => {
+            let address = at(&client, &pull, &["reviews"]);
+            list::print::<Review>(context, &address, &paging, "nobody reviewed it yet")
+        }
         Pr::Comment { pull, body } => {
             let body = NewComment { body, by: None };
             let address = at(&client, &pull, &["comments"]);
             tell(context, &client.send(&Method::POST, &address, &body)?)
+        }
+        Pr::Comments { pull, paging } => {
+            let address = at(&client, &pull, &["comments"]);
+            list::print::<Comment>(context, &address, &paging, "nobody commented on it yet")
         }
         Pr::Label {
             pull,
@@ -114,6 +127,7 @@ pub(super) fn run(context: &Context, verb: Pr) -> Result<Exit, Error> {
         }
         Pr::Authorise(act) => say(context, &client, act, "authorise"),
         Pr::Retest(act) => say(context, &client, act, "retest"),
+        Pr::TryMerge { pull, head } => try_merge(context, &client, &pull, head),
     }
 }
 
@@ -131,6 +145,39 @@ fn say(context: &Context, client: &Client, act: Act, what: &str) -> Result<Exit,
     };
     let address = at(client, &act.pull, &[what]);
     tell(context, &client.send(&Method::POST, &address, &body)?)
+}
+
+/// Asks the pipeline that lands a pull request to look at it again.
+fn try_merge(
+    context: &Context,
+    client: &Client,
+    pull: &PullName,
+    head: Option<String>,
+) -> Result<Exit, Error> {
+    let found: Explanation = client.get(&at(client, pull, &["why"]))?;
+    let Some(pipeline) = found.pipeline else {
+        let place = format!("{}/{}", found.pull.repository, found.pull.target);
+        return Err(Error::hinted(
+            format!("no pipeline lands on {place}"),
+            "an admin makes one: `pointsman pipeline create`",
+        ));
+    };
+    let number = pull.number.to_string();
+    let address = client.at(&["pipelines", &pipeline, "try-merge", &number]);
+    let body = PullAction {
+        comment: None,
+        head,
+    };
+    let found: Value = client.send(&Method::POST, &address, &body)?;
+    if context.out.is_json() {
+        context.out.document(&found)?;
+    } else {
+        context.out.note(format!(
+            "it is looked at again; `pointsman pr why {}#{number}` says what is in the way",
+            pull.repository
+        ));
+    }
+    Ok(Exit::Ok)
 }
 
 fn edit_pull(context: &Context, client: &Client, edit: EditPull) -> Result<Exit, Error> {
@@ -159,7 +206,7 @@ fn edit_pull(context: &Context, client: &Client, edit: EditPull) -> Result<Exit,
     tell(context, &client.send(&Method::PATCH, &address, &body)?)
 }
 
-fn show(context: &Context, pull: Pull) -> Result<(), Error> {
+fn show(context: &Context, client: &Client, pull: Pull) -> Result<(), Error> {
     let head = match pull.head_gone {
         true => format!("{} (its branch is gone)", pull.head),
         false => pull.head.clone(),
@@ -194,10 +241,11 @@ fn show(context: &Context, pull: Pull) -> Result<(), Error> {
         facts.extend(stands(standing));
     }
     for status in pull.statuses.unwrap_or_default() {
-        facts.push((
-            "status",
-            format!("{}: {}: {}", status.context, status.state, status.text),
-        ));
+        let mut line = format!("{}: {}: {}", status.context, status.state, status.text);
+        if let Some(link) = &status.link {
+            line.push_str(&format!(" {}", client.absolute(link)));
+        }
+        facts.push(("status", line));
     }
     facts.push(("generation", pull.generation.to_string()));
     context.out.table(&Table::facts(facts))

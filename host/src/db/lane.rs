@@ -11,6 +11,9 @@ use super::distro::cut;
 use super::{Batch, Db, batch::nothing, cursor};
 use crate::error::{Kind, Refusal, Result, invalid};
 
+/// Attempts that are told of as under way: the oldest ones of a pipeline, and more than any machine runs at once.
+const MAX_UNDER_WAY: i64 = 10_000;
+
 /// What a list of lanes is filtered by.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -24,6 +27,23 @@ pub struct Filter {
     pub number: Option<i32>,
     /// This one alone.
     pub id: Option<i64>,
+}
+
+/// An attempt that has not ended, of a lane that lives.
+#[derive(Debug, Clone)]
+pub struct UnderWay {
+    /// The lane.
+    pub lane: i64,
+    /// The job.
+    pub job: String,
+    /// 1 is the first.
+    pub number: i32,
+    /// waiting or running.
+    pub state: String,
+    /// When it began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// What its log is found by.
+    pub key: String,
 }
 
 #[derive(FromRow)]
@@ -216,6 +236,21 @@ impl Db {
                 reused_from: j.reused_from,
             })
             .collect())
+    }
+
+    /// The attempts of a pipeline's living lanes that have not ended, the oldest first.
+    pub async fn under_way(&self, pipeline: i32) -> Result<Vec<UnderWay>> {
+        Ok(sqlx::query_as!(
+            UnderWay,
+            r#"select l.id as lane, j.name as job, a.number, a.state, a.started_at, a.key::text as "key!"
+               from lane l join job j on j.lane_id = l.id join attempt a on a.job_id = j.id
+               where l.pipeline_id = $1 and l.ended_at is null and a.state <> 'ended'
+               order by a.id limit $2"#,
+            pipeline,
+            MAX_UNDER_WAY,
+        )
+        .fetch_all(&self.read)
+        .await?)
     }
 
     /// The commits that a pipeline's branch pointed at, the newest first, each with what vouches for it.

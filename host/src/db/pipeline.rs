@@ -197,7 +197,8 @@ impl Db {
                  select $1, $2, $3, g.id, $5, coalesce($6::jsonb, '{}') from plugin g where g.digest = $4
                on conflict (pipeline_id, hook, position) do update set
                  plugin_id = excluded.plugin_id, settings = excluded.settings,
-                 limits = coalesce($6::jsonb, b.limits), deleted_at = null
+                 limits = coalesce($6::jsonb, case when b.deleted_at is null then b.limits else '{}' end),
+                 deleted_at = null
                returning (xmax = 0) as "created!""#,
             id,
             hook,

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use pointsman_api::generation::Written;
 use pointsman_api::page::Page;
 use pointsman_api::pull::{
-    Comment, NewPipeline, NewPull, Pull, Repository, Said, Standing, Status, UpdatePull,
+    Comment, NewPipeline, NewPull, Pull, Repository, Review, Said, Standing, Status, UpdatePull,
 };
 use sqlx::{FromRow, QueryBuilder};
 
@@ -330,6 +330,32 @@ impl Db {
         .await?;
         pull.statuses = Some(statuses);
         Ok(pull)
+    }
+
+    /// One page of reviews, the oldest first.
+    pub async fn reviews(
+        &self,
+        repository: &str,
+        number: i32,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Review>> {
+        let after: Option<i64> = after.map(cursor::decode).transpose()?;
+        self.pull(repository, number).await?;
+        let mut items = sqlx::query_as!(
+            Review,
+            "select r.id, r.by, r.state, r.head, r.at from review r join pull_request q on q.id = r.pull_request_id
+             join repository g on g.id = q.repository_id
+             where g.name = $1 and q.number = $2 and r.id > $3 order by r.id limit $4",
+            repository,
+            number,
+            after.unwrap_or(0),
+            i64::from(limit) + 1,
+        )
+        .fetch_all(&self.read)
+        .await?;
+        let next = cut(&mut items, limit, |review| cursor::encode(&review.id));
+        Ok(Page { items, next })
     }
 
     /// One page of comments, the oldest first.

@@ -73,7 +73,7 @@ impl Db {
         let items = sqlx::query_as!(
             Shadow,
             r#"select s.hook, s.position, g.name as plugin, g.digest, s.settings, r.since, r.agreed,
-                 r.differed, r.skipped, s.generation,
+                 r.differed, r.skipped, r.failing, s.generation,
                  -- The newest alone: to look for one that is behind could read them all.
                  coalesce((select max(x.id) from decision x where x.pipeline_id = s.pipeline_id
                    and x.hook = s.hook and x.position = s.position), 0) <= r.after_id as "idle!"
@@ -128,7 +128,7 @@ impl Db {
                where pipeline_id = $4 and ($5::timestamptz is null or at < $5)), 0)
              on conflict (shadow_id) do update set plugin_id = excluded.plugin_id,
                settings = excluded.settings, after_id = excluded.after_id, since = now(),
-               agreed = 0, differed = 0, skipped = 0",
+               agreed = 0, differed = 0, skipped = 0, failing = null",
             row.id,
             row.plugin_id,
             settings,
@@ -284,13 +284,32 @@ impl Db {
             .collect()
     }
 
+    /// Says why a candidate cannot be asked, until it could.
+    pub async fn shadow_fails(&self, following: &Following, why: &str) -> Result<()> {
+        let why = why.replace('\0', "\u{fffd}");
+        let why = &why[..why.floor_char_boundary(1_024)];
+        sqlx::query!(
+            "update shadow_progress set failing = $2
+             where shadow_id = $1 and plugin_id = $3 and after_id = $4 and settings = $5
+               and failing is distinct from $2",
+            following.id,
+            why,
+            following.plugin,
+            following.after,
+            following.settings,
+        )
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
     /// Writes what a candidate made of some decisions, unless another host was faster or the candidate
     /// is another one by now. Says whether it was written.
     pub async fn followed(&self, following: &Following, followed: &Followed) -> Result<bool> {
         let mut tx = self.write.begin().await?;
         let taken = sqlx::query!(
             "update shadow_progress set after_id = $4, agreed = agreed + $5, differed = differed + $6,
-               skipped = skipped + $7
+               skipped = skipped + $7, failing = null
              where shadow_id = $1 and plugin_id = $2 and after_id = $3 and settings = $8",
             following.id,
             following.plugin,

@@ -217,7 +217,7 @@ impl Engine {
             Ok(ended) => ended,
             Err(error) => {
                 let text = format!("it has ended, and what it left cannot be kept yet: {error:#}");
-                self.db.attempt_waits(id, &text).await?;
+                self.db.attempt_says(id, Some(&text)).await?;
                 return Err(error);
             }
         };

@@ -12,21 +12,25 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Engine;
+use crate::db::ACQUIRE_TIMEOUT;
 use crate::db::merge::{
     Built, Claim, Effect, EffectKind, Ended, Landed, LanePlan, PlanMember, Renewed,
 };
 use crate::failpoint::failpoint;
 
-/// How long a worker has an effect to itself at a time; a host that dies lets go of it after that.
-const LEASE: Duration = Duration::from_secs(120);
+/// How long a worker has an effect to itself at a time; a host that dies lets go of it after that, so that is how long
+/// others wait for what it was at.
+const LEASE: Duration = Duration::from_secs(24);
 /// How often it says that it is still at it, however long git takes.
-const RENEW_EVERY: Duration = Duration::from_secs(30);
+const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How long before its lease ends a worker that could not renew it gives up: git is stopped, and has stopped before
 /// another worker begins.
-const GIVE_UP: Duration = Duration::from_secs(30);
+const GIVE_UP: Duration = Duration::from_secs(12);
 // What takes longer than a lease is done by one worker at a time all the same: there is time to try twice to renew it,
 // and to stop git.
-const _: () = assert!(2 * RENEW_EVERY.as_secs() + GIVE_UP.as_secs() < LEASE.as_secs());
+const _: () = assert!(
+    2 * (RENEW_EVERY.as_secs() + ACQUIRE_TIMEOUT.as_secs()) + GIVE_UP.as_secs() < LEASE.as_secs()
+);
 const _: () = assert!(GIVE_UP.as_secs() > 2 * pointsman_forge::limits::STOP_GRACE.as_secs());
 
 /// Paths of a lane that are kept, as the contract says.
@@ -79,9 +83,15 @@ impl Engine {
         };
         let why = format!("{error:#}");
         tracing::warn!(effect = effect.id, kind = ?effect.kind, tries = effect.tries, cause = why, "an effect failed and is tried again");
-        if let EffectKind::Land(lane) | EffectKind::Build(lane) = effect.kind
-            && let Err(error) = self.db.lane_waits(effect, lane, &why).await
-        {
+        let told = match effect.kind {
+            EffectKind::Land(lane) | EffectKind::Build(lane) => {
+                self.db.lane_waits(effect, lane, &why).await
+            }
+            EffectKind::Start(attempt) | EffectKind::Cancel(attempt) => {
+                self.db.attempt_says(attempt, Some(&why)).await
+            }
+        };
+        if let Err(error) = told {
             crate::turn::log(&error);
         }
         if let Err(error) = self.db.effect_failed(effect, &why).await {
@@ -390,6 +400,9 @@ impl Engine {
             Err(super::backend::NotStarted::Now(error)) => return Err(error),
         }
         failpoint("started");
+        if effect.tries > 1 {
+            self.db.attempt_says(id, None).await?;
+        }
         Ok(self.db.effect_done(effect, "started").await?)
     }
 

@@ -133,6 +133,7 @@ impl Facts for NoFacts {
 pub struct Recorded<'a> {
     left: Vec<&'a Fact>,
     given: Vec<&'a Fact>,
+    missed: Option<String>,
 }
 
 impl<'a> Recorded<'a> {
@@ -141,7 +142,14 @@ impl<'a> Recorded<'a> {
         Recorded {
             left: facts.iter().collect(),
             given: vec![],
+            missed: None,
         }
+    }
+
+    /// The kind of the first fact that was asked for and is not among them: what was answered then is nothing that a
+    /// host would have said.
+    pub fn missed(&self) -> Option<&str> {
+        self.missed.as_deref()
     }
 }
 
@@ -153,7 +161,10 @@ impl Facts for Recorded<'_> {
         }
         match self.given.iter().rev().find(|fact| same(fact)) {
             Some(fact) => fact.found.clone(),
-            None => unknown(query),
+            None => {
+                self.missed.get_or_insert_with(|| query.kind.clone());
+                unknown(query)
+            }
         }
     }
 }

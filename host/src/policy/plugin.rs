@@ -93,6 +93,13 @@ impl Plugin {
         )
     }
 
+    /// Makes an instance of it and takes it down again. Blocks like [`Plugin::ask`].
+    pub fn start(&self, limits: &CallLimits) -> Called<()> {
+        self.call(limits, NEVER, Some(&()), |(), _, _| {
+            Ok(Outcome::Answered(()))
+        })
+    }
+
     /// The JSON Schema of its settings. Blocks like [`Plugin::ask`].
     pub fn settings_schema(&self, limits: &CallLimits) -> Called<String> {
         self.call(

@@ -6,7 +6,7 @@ use std::thread;
 
 use pointsman_api::pipeline::DecisionRecord;
 
-use super::{Again, NotReplayable, again};
+use super::{Again, Asked, NotReplayable, again};
 use crate::policy::Plugin;
 
 /// Records that wait for a thread: each may have megabytes.
@@ -27,6 +27,7 @@ pub struct Gone;
 pub fn many<E>(
     engine: &str,
     calls_at_once: u32,
+    asked: Asked,
     read: impl FnOnce(&mut dyn FnMut(Plugin, DecisionRecord) -> Result<(), Gone>) -> Result<(), E>,
     done: impl Fn(&DecisionRecord, Result<Again, NotReplayable>) + Sync,
 ) -> Result<(), E> {
@@ -46,7 +47,7 @@ pub fn many<E>(
                     let Ok(Ok((plugin, record))) = next else {
                         return;
                     };
-                    done(&record, again(&plugin, None, &record, engine));
+                    done(&record, again(&plugin, asked, &record, engine));
                 }
             });
         }

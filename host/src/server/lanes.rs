@@ -1,6 +1,6 @@
 //! Merge pipelines: making them, what they are at, their lanes, and the logs and files of jobs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::body::Body;
 use axum::extract::State;
@@ -8,11 +8,11 @@ use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Duration, Utc};
 use pointsman_api::generation::Written;
-use pointsman_api::lane::{Job, Lane, Tip};
+use pointsman_api::lane::{Job, Lane, Tip, Under, UnderJob};
 use pointsman_api::page::Page;
 use pointsman_api::pull::{NewPipeline, PullAction};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::App;
 use super::auth::{Admin, Reader, Writer};
@@ -29,6 +29,9 @@ const MAX_PART: usize = 1 << 20;
 /// Rows that are read at once for a list that is not paged: a pipeline has some hundred lanes that live, and
 /// `select` is told of 1,000 pull requests.
 const PAGE: u32 = 1_000;
+/// The states of a lane for which something is being executed. One that waits has not begun, and one that passed and
+/// waits for its landing has ended its tests.
+const EXECUTING: [&str; 3] = ["building", "built", "running"];
 
 /// Makes a pipeline that lands pull requests on one branch. A branch has one.
 #[utoipa::path(post, path = "/v1/pipelines", tag = "pipelines", request_body = NewPipeline, responses((status = 200, body = Written)))]
@@ -51,22 +54,7 @@ pub(super) async fn create_pipeline(
     Ok(Json(batch.commit(written).await?))
 }
 
-/// What runs for a pull request.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Under {
-    /// The lane that it is in.
-    lane: i64,
-    /// The lane's state.
-    state: String,
-    /// The head that is tested.
-    head: String,
-    /// The commit of the target that it is tested on.
-    base: Option<String>,
-    /// The merge commit.
-    commit: Option<String>,
-}
-
-/// What runs now: from each pull request's number to its lane.
+/// What is being executed now: from each pull request's number to its lane, with the jobs that run or wait.
 #[utoipa::path(get, path = "/v1/pipelines/{name}/status", tag = "pipelines", params(("name", description = "The pipeline")), responses((status = 200, body = BTreeMap<i32, Under>)))]
 pub(super) async fn pipeline_status(
     _: Reader,
@@ -79,9 +67,24 @@ pub(super) async fn pipeline_status(
         living: true,
         ..Filter::default()
     };
+    let mut lanes = app.db.lane_page(&filter, None, PAGE).await?.items;
+    lanes.retain(|lane| EXECUTING.contains(&lane.state.as_str()));
+    let until = app.links.until(Utc::now());
+    let mut jobs: HashMap<i64, Vec<UnderJob>> = HashMap::new();
+    for attempt in app.db.under_way(id).await? {
+        let token = app.links.attempt(&attempt.key, until);
+        jobs.entry(attempt.lane).or_default().push(UnderJob {
+            name: attempt.job,
+            attempt: attempt.number,
+            state: attempt.state,
+            started_at: attempt.started_at,
+            link: token.map(|token| app.links.address(&token)),
+        });
+    }
     let mut running = BTreeMap::new();
     // The newest first, so that of a pull request in two lanes the newest one is shown.
-    for lane in app.db.lane_page(&filter, None, PAGE).await?.items {
+    for lane in lanes {
+        let jobs = jobs.remove(&lane.id).unwrap_or_default();
         for member in lane.members {
             running.entry(member.number).or_insert_with(|| Under {
                 lane: lane.id,
@@ -89,6 +92,7 @@ pub(super) async fn pipeline_status(
                 head: member.head,
                 base: lane.base.clone(),
                 commit: lane.commit.clone(),
+                jobs: jobs.clone(),
             });
         }
     }

@@ -104,9 +104,8 @@ pub(super) async fn put_binding(
     in_chain(position)?;
     let kind = app.db.pipeline(&name).await?.kind;
     app.plugins
-        .check_binding(&kind, &body.digest, &hook, &body.settings)
+        .check_binding(&kind, &body.digest, &hook, &body.settings, &body.limits)
         .await?;
-    app.plugins.check_limits(&body.limits)?;
     failpoint("bind-checked");
     let mut batch = app
         .db
@@ -168,9 +167,8 @@ pub(super) async fn rollback_binding(
     let (digest, settings, limits) = app.db.previous_binding(&name, &hook, position).await?;
     let kind = app.db.pipeline(&name).await?.kind;
     app.plugins
-        .check_binding(&kind, &digest, &hook, &settings)
+        .check_binding(&kind, &digest, &hook, &settings, &limits)
         .await?;
-    app.plugins.check_limits(&limits)?;
     let mut batch = app
         .db
         .begin(&actor, body.comment.as_deref(), || {

@@ -5,7 +5,7 @@ use pointsman_api::generation::Written;
 use pointsman_api::page::Page;
 use pointsman_api::pull::{
     Comment, Explanation, NewComment, NewPull, NewRepository, NewReview, Person, Pull, PullAction,
-    Repository, UpdatePull,
+    Repository, Review, UpdatePull,
 };
 use pointsman_api::token::Role;
 use serde::Deserialize;
@@ -219,6 +219,36 @@ pub(super) async fn update_pull(
         .update_pull(&mut batch, &repository, number, &body)
         .await?;
     Ok(Json(batch.commit(written).await?))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListReviews {
+    /// Rows in a page, 1 to 1,000; 100 unless told otherwise.
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// Lists the reviews of a pull request, the oldest first.
+#[utoipa::path(get, path = "/v1/repositories/{repository}/pulls/{number}/reviews", tag = "pulls", params(("repository", description = "The repository"), ("number" = i32, description = "Its number"), ListReviews), responses((status = 200, body = Page<Review>)))]
+pub(super) async fn list_reviews(
+    _: Reader,
+    State(app): State<App>,
+    Path((repository, number)): Path<(String, i32)>,
+    Query(query): Query<ListReviews>,
+) -> Result<Json<Page<Review>>> {
+    let page = app
+        .db
+        .reviews(
+            &repository,
+            number,
+            query.cursor.as_deref(),
+            limit(query.limit)?,
+        )
+        .await?;
+    Ok(Json(page))
 }
 
 /// Reviews a pull request.

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use pointsman_api::generation::{Because, Written};
 use pointsman_api::page::Page;
-use pointsman_api::pipeline::{PutShadow, Shadow, ShadowDifference};
+use pointsman_api::pipeline::{Limits, Pipeline, PutShadow, Shadow, ShadowDifference};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -26,6 +26,15 @@ pub(super) async fn list_shadows(
     Ok(Json(app.db.shadows(&name).await?))
 }
 
+/// What a call at a place may use, whoever is bound there.
+fn limits_of(pipeline: &Pipeline, hook: &str, position: i32) -> Limits {
+    let mut bound = pipeline.bindings.iter();
+    bound
+        .find(|bound| bound.hook == hook && bound.position == position)
+        .map(|bound| bound.limits)
+        .unwrap_or_default()
+}
+
 /// Lets a candidate follow the decisions of a place in shadow. It is checked as a binding is; it is never
 /// heard, and its figures begin anew.
 #[utoipa::path(put, path = "/v1/pipelines/{name}/shadows/{hook}/{position}", tag = "pipelines", params(("name", description = "The pipeline"), ("hook", description = "The hook"), ("position" = i32, description = "The place in its chain, from 0")), request_body = PutShadow, responses((status = 200, body = Written)))]
@@ -36,9 +45,10 @@ pub(super) async fn put_shadow(
     Json(body): Json<PutShadow>,
 ) -> Result<Json<Written>> {
     in_chain(position)?;
-    let kind = app.db.pipeline(&name).await?.kind;
+    let pipeline = app.db.pipeline(&name).await?;
+    let limits = limits_of(&pipeline, &hook, position);
     app.plugins
-        .check_binding(&kind, &body.digest, &hook, &body.settings)
+        .check_binding(&pipeline.kind, &body.digest, &hook, &body.settings, &limits)
         .await?;
     let mut batch = app
         .db
@@ -86,10 +96,11 @@ pub(super) async fn promote_shadow(
     Json(body): Json<Because>,
 ) -> Result<Json<Written>> {
     let place = place(&name, &hook, position);
-    let kind = app.db.pipeline(&name).await?.kind;
+    let pipeline = app.db.pipeline(&name).await?;
     let (digest, settings) = app.db.shadow(place).await?;
+    let limits = limits_of(&pipeline, &hook, position);
     app.plugins
-        .check_binding(&kind, &digest, &hook, &settings)
+        .check_binding(&pipeline.kind, &digest, &hook, &settings, &limits)
         .await?;
     let mut batch = app
         .db

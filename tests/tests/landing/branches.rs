@@ -27,6 +27,13 @@ async fn a_push_to_the_target_makes_lanes_stale_and_is_never_lost() {
     let stale = site.lane_until(number, "cancelled").await;
     assert_eq!(stale["id"], first["id"]);
     assert_eq!(stale["reason_code"], "lane.stale");
+    // Its job was ended, and says so.
+    let old = wait_for("the old job has ended", async || {
+        let lane = host.get(&format!("/v1/lanes/{}", first["id"])).await;
+        (lane["jobs"][0]["attempts"][0]["state"] == "ended").then_some(lane)
+    })
+    .await;
+    assert_eq!(old["jobs"][0]["attempts"][0]["ended"], "cancelled");
     std::fs::write(&gate, "").expect("a file");
     site.until(number, "landed").await;
     assert_eq!(
@@ -41,13 +48,6 @@ async fn a_push_to_the_target_makes_lanes_stale_and_is_never_lost() {
         .map(|t| text(&t["how"]))
         .collect();
     assert_eq!(how, ["landed", "pushed", "watched"]);
-    // Its job was ended, and says so.
-    let old = wait_for("the old job has ended", async || {
-        let lane = host.get(&format!("/v1/lanes/{}", first["id"])).await;
-        (lane["jobs"][0]["attempts"][0]["state"] == "ended").then_some(lane)
-    })
-    .await;
-    assert_eq!(old["jobs"][0]["attempts"][0]["ended"], "cancelled");
     site.proof().await;
     host.stop().await;
 }

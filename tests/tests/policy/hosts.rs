@@ -164,6 +164,35 @@ async fn what_is_new_to_the_database_is_found_without_reading_all_of_it_each_tim
     );
 }
 
+/// A host on which nothing can be compiled holds the pipeline, and lets go of it for one that can.
+#[tokio::test]
+async fn a_host_that_cannot_load_a_plugin_leaves_the_pipeline_to_another() {
+    let (db, able) = TestHost::start().await;
+    able.stock_policy().await;
+    able.distro("debian-12").await;
+    ignore(&able, "like", "6.5.%").await;
+    able.idle().await;
+    able.stop().await;
+
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("plugins");
+    let unable = TestHost::with(&db.url, dir, |config| {
+        config.compile_command = Some(vec!["/bin/false".into()]);
+        config.plugin_cache = cache;
+    })
+    .await;
+    unable.kernels("debian-12", &["6.5.0-1"]).await;
+    wait_for("it holds", async || {
+        let pipeline = unable.get("/v1/pipelines/kernels").await;
+        (pipeline["held"]["code"] == "plugin.host-failed").then_some(())
+    })
+    .await;
+
+    let able = db.serve().await;
+    able.idle().await;
+    assert_eq!(ignored(&able).await, ["debian-12/6.5.0-1"]);
+}
+
 #[tokio::test]
 async fn a_hold_outlives_the_host() {
     let (db, host) = TestHost::start().await;

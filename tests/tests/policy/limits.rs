@@ -63,6 +63,18 @@ async fn a_binding_sets_what_a_call_may_use() {
         json!({"fuel": 1_000_000, "deadline_ms": 20_000})
     );
 
+    // What it cannot even start within never replaces it.
+    let hungry = host
+        .upload_bytes("hungry", pointsman_tests::plugin("ignore-patterns"))
+        .await;
+    let refused = host.request(Method::PUT, BINDING);
+    let refused = refused.json(&json!({"digest": hungry, "limits": {"memory_mib": 1}}));
+    let refused = pointsman_tests::problem(refused.send().await.unwrap()).await;
+    assert_eq!(refused["code"], "limits_too_low", "{refused}");
+    assert_eq!(refused["field"], "/limits");
+    let pipeline = host.get("/v1/pipelines/kernels").await;
+    assert_eq!(pipeline["bindings"][0]["digest"], json!(endless));
+
     // A replay has the limits of then.
     let again = Cli::new(&host)
         .json(&["decision", "replay", "--hook", "ignore"])

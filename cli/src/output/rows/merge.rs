@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use pointsman_api::lane::{Lane, Tip};
-use pointsman_api::pull::{Pull, Repository};
+use pointsman_api::pull::{Comment, Pull, Repository, Review};
 
 use crate::output::table::Row;
 use crate::output::text::{ago, short, time};
@@ -37,6 +37,32 @@ impl Row for Pull {
             short(&self.head).to_owned(),
             self.author.clone(),
             self.title.clone(),
+        ]
+    }
+}
+
+impl Row for Review {
+    const HEADER: &'static [&'static str] = &["ID#", "AT", "BY", "STATE", "HEAD"];
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.to_string(),
+            time(self.at),
+            self.by.clone(),
+            self.state.clone(),
+            short(&self.head).to_owned(),
+        ]
+    }
+}
+
+impl Row for Comment {
+    const HEADER: &'static [&'static str] = &["ID#", "AT", "BY", "HEAD", "TEXT"];
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.to_string(),
+            time(self.at),
+            self.by.clone(),
+            short(&self.head).to_owned(),
+            self.body.clone(),
         ]
     }
 }

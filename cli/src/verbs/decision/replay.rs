@@ -9,7 +9,7 @@ use base64::Engine as _;
 use pointsman_api::pipeline::DecisionRecord;
 use pointsman_api::plugin::Plugin as Row;
 use pointsman_host::policy::{Hook, Plugin};
-use pointsman_host::replay::{self, Difference};
+use pointsman_host::replay::{self, Asked, Difference};
 use serde_json::{Value, json};
 
 use crate::args::policy::DecisionReplay;
@@ -164,10 +164,15 @@ pub(super) fn run(
         .maybe("since", args.since.map(|time| time.to_rfc3339()))
         .maybe("until", args.until.map(|time| time.to_rfc3339()));
     let progress = Progress::new(&context.out);
+    let asked = match &candidate {
+        Some(_) => Asked::Candidate,
+        None => Asked::Same,
+    };
     let tally = Mutex::new(Tally::default());
     let read = replay::many(
         local.engine(),
         CALLS_AT_ONCE,
+        asked,
         |make| {
             let mut plugins: HashMap<String, Plugin> = HashMap::new();
             let mut read = 0;
@@ -231,14 +236,7 @@ impl Tally {
         again: &Result<replay::Again, replay::NotReplayable>,
     ) {
         let again = match again {
-            Ok(again) if again.is_decision => again,
-            Ok(again) => {
-                *self
-                    .skipped
-                    .entry(format!("it ended with `{}` here", again.ending.outcome))
-                    .or_default() += 1;
-                return;
-            }
+            Ok(again) => again,
             Err(error) => {
                 *self.skipped.entry(error.to_string()).or_default() += 1;
                 return;
@@ -321,10 +319,16 @@ impl Tally {
                     .note(format!("{}: {why}", count(*number, "decision")));
             }
         }
-        Ok(if self.differ == 0 {
-            Exit::Ok
-        } else {
-            Exit::Differs
-        })
+        if self.differ > 0 {
+            return Ok(Exit::Differs);
+        }
+        if self.same == 0 && !self.skipped.is_empty() {
+            // To whoever asks whether a candidate may be bound, silence is no yes.
+            return Err(Error::hinted(
+                "no decision could be compared",
+                "bind the candidate in shadow: it is then asked what comes",
+            ));
+        }
+        Ok(Exit::Ok)
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pointsman_api::pipeline::DecisionRecord;
 use pointsman_host::policy::{CallLimits, Outcome};
-use pointsman_host::replay::{self, NotReplayable};
+use pointsman_host::replay::{self, Asked, NotReplayable};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -209,20 +209,20 @@ pub(super) fn replay(
         }
     };
     let record = &bundle.decision;
-    let make = || match replay::again(&plugin, None, record, local.engine()) {
-        Ok(again) => Ok(again),
-        Err(error @ (NotReplayable::Infrastructure(_) | NotReplayable::OtherEngine)) => {
-            Err(Error::failed(format!(
-                "decision {} cannot be repeated: {error}",
-                record.id
-            )))
-        }
-        Err(error) => Err(Error::failed(error.to_string())),
+    let asked = match plugin.digest() == record.digest {
+        true => Asked::Same,
+        false => Asked::Candidate,
+    };
+    let make = || {
+        replay::anew(&plugin, asked, record, local.engine())
+            .map_err(|error| Error::failed(error.to_string()))
     };
     let again = make()?;
     let difference = replay::compare(record, &again);
+    // What ended through the machine then, or does now, can be looked at and not be compared.
     let other = |again: &replay::Again| {
-        replay::compare(record, again).is_some() || again.output != record.output
+        again.aside.is_none()
+            && (replay::compare(record, again).is_some() || again.output != record.output)
     };
     let mut different = u32::from(other(&again));
     for _ in 1..repeat {
@@ -240,7 +240,8 @@ pub(super) fn replay(
         context.out.document(&json!({
             "decision": record.id, "plugin": plugin.digest(), "outcome": again.ending.outcome,
             "code": again.ending.code, "text": again.ending.text, "fuel": again.fuel, "output": output,
-            "same": different == 0, "repeats": repeat, "different": different,
+            "same": different == 0 && again.aside.is_none(), "repeats": repeat, "different": different,
+            "not_comparable": again.aside.as_ref().map(ToString::to_string),
         }))?;
     } else {
         context.out.table(&Table::facts(vec![
@@ -260,9 +261,10 @@ pub(super) fn replay(
             ("fuel", again.fuel.to_string()),
             (
                 "recorded",
-                match &difference {
-                    None => "the same".to_owned(),
-                    Some(difference) => format!(
+                match (&again.aside, &difference) {
+                    (Some(why), _) => format!("not comparable: {why}"),
+                    (None, None) => "the same".to_owned(),
+                    (None, Some(difference)) => format!(
                         "{}: {} then, {} now",
                         if difference.at.is_empty() {
                             "outcome"
@@ -287,9 +289,12 @@ pub(super) fn replay(
             context.out.document(&output)?;
         }
     }
-    Ok(if different == 0 {
-        Exit::Ok
-    } else {
-        Exit::Differs
-    })
+    match &again.aside {
+        // What ended through the machine then is here to be looked at. Whether a candidate agrees is another question.
+        Some(why @ (NotReplayable::Facts(_) | NotReplayable::Here(_))) => Err(Error::failed(
+            format!("decision {} cannot be compared: {why}", record.id),
+        )),
+        _ if different > 0 => Ok(Exit::Differs),
+        _ => Ok(Exit::Ok),
+    }
 }

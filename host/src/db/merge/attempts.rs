@@ -264,12 +264,16 @@ impl Db {
         .await?)
     }
 
-    /// Says on an attempt why its end is not written down yet.
-    pub async fn attempt_waits(&self, id: i64, text: &str) -> Result<()> {
+    /// Says on an attempt why it cannot be started, or its end not be written down; none: it goes on.
+    pub async fn attempt_says(&self, id: i64, text: Option<&str>) -> Result<()> {
         let Some(attempt) = self.attempt(id).await? else {
             return Ok(());
         };
-        let text = text.replace('\0', "\u{fffd}");
+        let text = text.map(|text| text.replace('\0', "\u{fffd}"));
+        let goes = match text {
+            Some(_) => "waits",
+            None => "goes on",
+        };
         let actor = Actor {
             user: format!("pipeline:{}", attempt.pipeline_name),
             address: None,
@@ -277,7 +281,7 @@ impl Db {
         let mut batch = self
             .begin(&actor, None, || {
                 format!(
-                    "{} of {}, attempt {} waits",
+                    "{} of {}, attempt {} {goes}",
                     attempt.job,
                     attempt.subject(),
                     attempt.number

@@ -116,6 +116,13 @@ impl Db {
                 _ => format!("Watch {} at {commit:.12}", watched.target),
             })
             .await?;
+        // Two hosts that see it at the same moment write it down once.
+        sqlx::query!(
+            "select id from pipeline where id = $1 for no key update",
+            watched.pipeline
+        )
+        .fetch_optional(batch.conn())
+        .await?;
         // A lane that is being landed says itself where the branch went.
         sqlx::query!(
             "insert into tip (pipeline_id, commit, tree, how)

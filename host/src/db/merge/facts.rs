@@ -122,7 +122,9 @@ impl Db {
             PastRun,
             r#"select purpose, coalesce(commit, '') as "commit!", coalesce(base, '') as "base!",
                  coalesce(ended_at, created_at) as "at!", state
-               from lane where members @> array[$2::bigint] and pipeline_id = $1 order by id desc limit $3"#,
+               -- By its members first: along the ids it would read all lanes that ever were.
+               from (select * from lane where members @> array[$2::bigint] offset 0) l
+               where pipeline_id = $1 order by id desc limit $3"#,
             pipeline,
             pull,
             limit,
@@ -190,8 +192,9 @@ impl Db {
             r#"select u.id as "pull!", l.purpose, coalesce(l.commit, '') as "commit!", coalesce(l.base, '') as "base!",
                  coalesce(l.ended_at, l.created_at) as "at!", l.state
                from unnest($1::bigint[]) u (id)
-               cross join lateral (select * from lane where members @> array[u.id] and pipeline_id = $3
-                                   order by id desc limit $2) l
+               cross join lateral (
+                 select * from (select * from lane where members @> array[u.id] offset 0) its
+                 where pipeline_id = $3 order by id desc limit $2) l
                order by u.id, l.id desc"#,
             ids,
             MAX_RUNS,

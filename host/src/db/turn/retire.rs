@@ -7,7 +7,6 @@ impl Db {
     /// Deletes decisions older than `days`, and the blobs that nothing refers to any more; a page at a
     /// time. Returns how many decisions went.
     pub async fn retire_decisions(&self, days: i32, limit: i64) -> Result<u64> {
-        let mut tx = self.write.begin().await?;
         let gone = sqlx::query!(
             "delete from decision where id in (
                select id from decision x where at < now() - make_interval(days => $1)
@@ -22,25 +21,27 @@ impl Db {
             days,
             limit,
         )
-        .execute(&mut *tx)
+        .execute(&self.write)
         .await?
         .rows_affected();
         if gone > 0 {
-            // A whole that goes lets go of its parts: what nobody else is made of goes in the next round.
+            // By themselves: what they cannot finish is no reason to keep decisions. A whole that goes lets go of its parts: what nobody else is made of goes in the next round.
             while sqlx::query!(
-                "delete from blob b where created_at < now() - make_interval(days => $1)
-                   and not exists (select from decision where input = b.digest)
-                   and not exists (select from decision where output = b.digest)
-                   and not exists (select from blob_part where part = b.digest)",
+                "delete from blob where digest in (
+                   select digest from blob b where created_at < now() - make_interval(days => $1)
+                     and not exists (select from decision where input = b.digest)
+                     and not exists (select from decision where output = b.digest)
+                     and not exists (select from blob_part where part = b.digest)
+                   limit $2)",
                 days,
+                limit,
             )
-            .execute(&mut *tx)
+            .execute(&self.write)
             .await?
             .rows_affected()
                 > 0
             {}
         }
-        tx.commit().await?;
         Ok(gone)
     }
 }

@@ -28,6 +28,9 @@ pub struct Same<'a> {
     pub at: DateTime<Utc>,
 }
 
+/// Earlier decisions about one question that are looked at: those of a chain of bindings, several times over.
+const MAX_BEFORE: i64 = 64;
+
 impl Db {
     /// The newest decision that answered this very question, if its answer holds still, with the
     /// answer; none for an abstention. It was given the same notes, and of facts at most files, since what a
@@ -72,16 +75,19 @@ impl Db {
             r#"select x.id, x.input, x.hook, x.plugin_id, x.settings,
                  nullif(x.context - 'facts', '{}') as context, x.outcome, x.wake_at, o.bytes as output
                from unnest($1::bytea[]) u (input)
-               -- By the question, whatever the order is: along the ids it would read all that was ever decided.
-               cross join lateral (select * from decision d where d.input = u.input offset 0) x
+               -- The newest of each: a policy that wants to be asked again each minute is asked the same for years.
+               cross join lateral (
+                 select * from decision d
+                 where d.input = u.input and d.pipeline_id = $2 and d.outcome in ('answered', 'abstained')
+                 order by d.id desc limit $3) x
                join blob o on o.digest = x.output
-               where x.pipeline_id = $2 and x.outcome in ('answered', 'abstained')
-                 and not exists (
+               where not exists (
                    select from jsonb_array_elements(x.context -> 'facts') f
                    where f #>> '{query,kind}' <> 'file' or not f -> 'found' ?| array['Value', 'Absent'])
-               order by x.id desc limit 10000"#,
+               order by x.id desc"#,
             digests,
             pipeline,
+            MAX_BEFORE,
         )
         .fetch_all(&self.read)
         .await?;
