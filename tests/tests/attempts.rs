@@ -111,6 +111,48 @@ async fn what_a_dead_host_ran_is_lost_after_its_lease_and_tried_again_by_another
 }
 
 #[tokio::test]
+async fn an_attempt_that_cannot_be_read_keeps_no_other_from_its_end() {
+    let (_db, host) = TestHost::start().await;
+    let site = Site::new(&host).await;
+    let slots = json!({"slots": 2});
+    host.send(reqwest::Method::PATCH, "/v1/pipelines/main", slots)
+        .await;
+    let go_on = host.dir().join("go-on");
+    site.stock(&format!(
+        "echo begun; test -e second || while ! test -e {}; do sleep 0.05; done",
+        go_on.display()
+    ))
+    .await;
+    site.clone.branch("first", "first", "good\n");
+    let first = site.open("first").await;
+    let runs = |attempt: &Value| attempt["state"] == "running";
+    let attempt = attempt_until(&site, first, "its attempt runs", runs).await;
+    // In the place of what its shim writes at its end there is something that cannot be read.
+    let folder = host.dir().join("jobs/attempts");
+    let exit = folder.join(text(&attempt["key"])).join("exit.json");
+    wait_for("its folder is there", async || {
+        std::fs::create_dir(&exit).ok()
+    })
+    .await;
+    let says = |attempt: &Value| attempt["detail"].is_string();
+    let attempt = attempt_until(&site, first, "it says so", says).await;
+    assert!(
+        text(&attempt["detail"]).contains("cannot be read"),
+        "{attempt}"
+    );
+    site.clone.branch("second", "second", "good\n");
+    let second = site.open("second").await;
+    site.approve(second).await;
+    site.until(second, "landed").await;
+
+    std::fs::remove_dir(&exit).expect("removed");
+    std::fs::write(&go_on, "").expect("a file");
+    site.approve(first).await;
+    site.until(first, "landed").await;
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn a_folder_that_somebody_removed_is_a_lost_attempt() {
     let (_db, host) = TestHost::start().await;
     let site = Site::new(&host).await;

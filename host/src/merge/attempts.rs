@@ -54,10 +54,16 @@ impl Ending {
         let Some(id) = self.under_way.remove(&task) else {
             return;
         };
-        let Err(error) = done else {
-            self.failed.remove(&id);
-            return;
-        };
+        match done {
+            Ok(()) => {
+                self.failed.remove(&id);
+            }
+            Err(error) => self.later(id, &error),
+        }
+    }
+
+    /// Lets one wait, longer each time.
+    fn later(&mut self, id: i64, error: &anyhow::Error) {
         let (tries, again) = self.failed.entry(id).or_insert((0, Instant::now()));
         let pause = FIRST_AGAIN * 2_u32.pow((*tries).min(6));
         *tries += 1;
@@ -135,10 +141,9 @@ impl Engine {
                 }
                 anyhow::Ok(())
             };
+            // What has ended meanwhile is taken over all the same, or there would be room for no other.
             if let Err(error) = done.await {
                 tracing::warn!(cause = format!("{error:#}"), "jobs cannot be followed");
-                self.pause().await;
-                continue;
             }
             let rung = async {
                 match &bell {
@@ -190,7 +195,17 @@ impl Engine {
                 continue;
             }
             let key = AttemptId::new(&*key)?;
-            let over = match self.backend.local.state(&key).await? {
+            let state = match self.backend.local.state(&key).await {
+                Ok(state) => state,
+                // It keeps no other from being looked at.
+                Err(error) => {
+                    let text = format!("where it is cannot be read: {error}");
+                    ending.later(id, &error.into());
+                    self.db.attempt_says(id, Some(&text)).await?;
+                    continue;
+                }
+            };
+            let over = match state {
                 State::Ended(_) | State::Lost => true,
                 State::Unknown => !self.db.is_to_start(id).await?,
                 State::Starting | State::Running { .. } => false,
