@@ -68,6 +68,9 @@ impl Plugins {
         if matches!(started, Outcome::HostFailed { .. }) {
             return Err(Error::Internal(anyhow::anyhow!("{detail}")));
         }
+        if matches!(started, Outcome::Busy) {
+            return Err(Refusal::new(Kind::Overloaded, "busy", detail).into());
+        }
         let text = format!("it does not start within the limits of the binding: {detail}");
         Err(Refusal::new(Kind::Invalid, "limits_too_low", text)
             .field("/limits")

@@ -224,7 +224,7 @@ pub(super) async fn update_pull(
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct ListReviews {
+pub(super) struct ListSaid {
     /// Rows in a page, 1 to 1,000; 100 unless told otherwise.
     limit: Option<u32>,
     /// `next` of the page before.
@@ -232,12 +232,12 @@ pub(super) struct ListReviews {
 }
 
 /// Lists the reviews of a pull request, the oldest first.
-#[utoipa::path(get, path = "/v1/repositories/{repository}/pulls/{number}/reviews", tag = "pulls", params(("repository", description = "The repository"), ("number" = i32, description = "Its number"), ListReviews), responses((status = 200, body = Page<Review>)))]
+#[utoipa::path(get, path = "/v1/repositories/{repository}/pulls/{number}/reviews", tag = "pulls", params(("repository", description = "The repository"), ("number" = i32, description = "Its number"), ListSaid), responses((status = 200, body = Page<Review>)))]
 pub(super) async fn list_reviews(
     _: Reader,
     State(app): State<App>,
     Path((repository, number)): Path<(String, i32)>,
-    Query(query): Query<ListReviews>,
+    Query(query): Query<ListSaid>,
 ) -> Result<Json<Page<Review>>> {
     let page = app
         .db
@@ -281,23 +281,13 @@ pub(super) async fn create_review(
     Ok(Json(batch.commit(written).await?))
 }
 
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ListComments {
-    /// Rows in a page, 1 to 1,000; 100 unless told otherwise.
-    limit: Option<u32>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
-
 /// Lists the comments on a pull request, the oldest first.
-#[utoipa::path(get, path = "/v1/repositories/{repository}/pulls/{number}/comments", tag = "pulls", params(("repository", description = "The repository"), ("number" = i32, description = "Its number"), ListComments), responses((status = 200, body = Page<Comment>)))]
+#[utoipa::path(get, path = "/v1/repositories/{repository}/pulls/{number}/comments", tag = "pulls", params(("repository", description = "The repository"), ("number" = i32, description = "Its number"), ListSaid), responses((status = 200, body = Page<Comment>)))]
 pub(super) async fn list_comments(
     _: Reader,
     State(app): State<App>,
     Path((repository, number)): Path<(String, i32)>,
-    Query(query): Query<ListComments>,
+    Query(query): Query<ListSaid>,
 ) -> Result<Json<Page<Comment>>> {
     let page = app
         .db

@@ -226,7 +226,9 @@ pub(super) fn replay(
     };
     let mut different = u32::from(other(&again));
     for _ in 1..repeat {
-        different += u32::from(other(&make()?));
+        let next = make()?;
+        // One that could not be compared where the first could has not come out the same.
+        different += u32::from(next.aside != again.aside || other(&next));
     }
     let part = match again.ending.outcome {
         "answered" => pointsman_host::contract::Part::Answer,

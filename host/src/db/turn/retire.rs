@@ -25,7 +25,8 @@ impl Db {
         .await?
         .rows_affected();
         if gone > 0 {
-            // By themselves: what they cannot finish is no reason to keep decisions. A whole that goes lets go of its parts: what nobody else is made of goes in the next round.
+            // By themselves: what they cannot finish is no reason to keep decisions. A whole that goes lets go of its
+            // parts: what nobody else is made of goes in the next round.
             while sqlx::query!(
                 "delete from blob where digest in (
                    select digest from blob b where created_at < now() - make_interval(days => $1)
